@@ -1,0 +1,9 @@
+"""The ``flexblock`` dialect: attributes that say where and how an op runs on the machine."""
+
+from __future__ import annotations
+
+from xdsl.ir import Dialect
+
+from flexc.ir.mapping import MappingAttr
+
+FLEXBLOCK = Dialect("flexblock", [], [MappingAttr])

@@ -1,0 +1,305 @@
+"""The instruction set as data: one fixed-size record an instruction, its fields, opcodes and functions.
+
+docs/isa.md is generated from these tables; the encoder, assembler and both simulators read them too.
+
+**Boxes.** A record works on a box of up to eight dimensions. Element i of dimension d has the coordinate
+``start[d] + sum(loop[d][l] * counter[l]) + sum(core[d][a] * core_index[a]) + step[d] * i``, where the counters
+are those of the enclosing loops (level 0 is the outermost) and the core indices run over the core grid. A
+coordinate is inside while ``0 <= coordinate < limit[d]``. Elements outside are filled with zero (the
+immediate, for fp32) by a load, and left alone by every other opcode.
+
+**Operands.** The address of an element, in bits from the start of the operand's slot, is
+``offset + sum(stride[d] * index[d])``. The index is the coordinate (``global``: DRAM), the position in the
+core's own box (``local``: a slot that every core has), or the position in the box of all cores together
+(``chip``: a slot striped over the cores; coordinate minus the start common to the cores).
+
+**Slots.** A slot is a range of one memory, declared by ``slot``: ``depth`` buffers of ``size`` bytes one after
+another. ``next`` moves the slot to its next buffer, which then holds nothing. Reading what was not written
+since, or beyond the slot, is a fault. Buffers of different cores at one offset are one ``local`` slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+DIMS = 8
+LOOP_LEVELS = 6
+CORE_AXES = 3
+OPERANDS = 6
+IMMEDIATES = 2
+NO_SLOT = 0xFFFF
+NO_LIMIT = 0x7FFFFFFF
+
+
+class Space(IntEnum):
+    """The memories. The last three are a core's own."""
+
+    DRAM = 0
+    OPERAND = 1
+    HELD = 2
+    PSUM = 3
+
+
+class Format(IntEnum):
+    """How the elements of an operand are stored."""
+
+    F32 = 0
+    M4 = 1
+    M8 = 2
+    M16 = 3
+    E8 = 4
+    FP10 = 5
+    I64 = 6
+    I32 = 7
+    I1 = 8
+
+
+FORMAT_BITS: dict[Format, int] = {
+    Format.F32: 32,
+    Format.M4: 4,
+    Format.M8: 8,
+    Format.M16: 16,
+    Format.E8: 8,
+    Format.FP10: 10,
+    Format.I64: 64,
+    Format.I32: 32,
+    Format.I1: 8,
+}
+
+MANTISSA_FORMATS: dict[int, Format] = {4: Format.M4, 8: Format.M8, 16: Format.M16}
+
+
+class Addressing(IntEnum):
+    """Which index an operand's strides multiply."""
+
+    LOCAL = 0
+    CHIP = 1
+    GLOBAL = 2
+
+
+class PeUse(IntEnum):
+    """What a factor of the PEs does (timing only: the sum is the same)."""
+
+    REDUCE = 0
+    CHAIN = 1
+    OUTPUTS = 2
+
+
+Engine: TypeAlias = Literal["control", "dma_in", "dma_out", "cores", "converter", "vector", "lightnorm"]
+ENGINES: tuple[Engine, ...] = ("dma_in", "dma_out", "cores", "converter", "vector", "lightnorm")
+
+
+class Opcode(IntEnum):
+    """Operations; see ``OPCODES``."""
+
+    HALT = 0
+    SLOT = 1
+    NEXT = 2
+    LOOP = 3
+    END = 4
+    LOAD = 5
+    GATHER = 6
+    STORE = 7
+    COMPUTE = 8
+    CONVERT = 9
+    VECTOR = 10
+    NORM = 11
+
+
+@dataclass(frozen=True)
+class OpcodeSpec:
+    """What an opcode does, where it runs, what its operands are."""
+
+    engine: Engine
+    operands: tuple[str, ...]
+    meaning: str
+
+
+OPCODES: dict[Opcode, OpcodeSpec] = {
+    Opcode.HALT: OpcodeSpec("control", (), "The end of the program."),
+    Opcode.SLOT: OpcodeSpec(
+        "control",
+        (),
+        "Declares slot register `slot`: `depth` buffers of `size_bytes` from `address_bytes` on in `space`, for "
+        "each core where `per_core` is 1. Ends the slots of that space that it overlaps. Holds nothing, unless "
+        "`keep` is 1 (DRAM that a symbol or an earlier slot filled).",
+    ),
+    Opcode.NEXT: OpcodeSpec("control", (), "Moves slot register `slot` to its next buffer, which holds nothing."),
+    Opcode.LOOP: OpcodeSpec("control", (), "Repeats the records up to the matching `end` `count` times."),
+    Opcode.END: OpcodeSpec("control", (), "Closes the innermost loop."),
+    Opcode.LOAD: OpcodeSpec(
+        "dma_in", ("dst", "src"), "Copies a box from DRAM on chip; outside elements become `immediate[0]`."
+    ),
+    Opcode.GATHER: OpcodeSpec(
+        "dma_in",
+        ("dst", "src", "indices"),
+        "As load, but the coordinate of dimension `axis` in `src` is read from `indices` (negative: from the "
+        "end, `immediate_int`); an index out of range is a fault.",
+    ),
+    Opcode.STORE: OpcodeSpec("dma_out", ("dst", "src"), "Copies the inside of a box to DRAM."),
+    Opcode.COMPUTE: OpcodeSpec(
+        "cores",
+        ("acc", "a", "a_exponent", "b", "b_exponent"),
+        "One buffer tile of a contraction over dimensions g n p q o (outputs) and k r s (reduced): segments in "
+        "the order k, r, s; each an exact integer sum, rounded once to fp32 and added to `acc`. `acc` starts "
+        "from +0 where every loop of `init_loops` is in its first iteration. With fp32 operands (no "
+        "exponents), a plain fp32 product on the vector unit.",
+    ),
+    Opcode.CONVERT: OpcodeSpec(
+        "converter",
+        ("mantissa", "exponent", "src", "position"),
+        "Quantizes fp32 in groups of `a_group` along dimension `axis`, over all cores' boxes together. The box "
+        "must start on a group and end on one or at the limit. `position` has no slot: its strides give the "
+        "flat index of an element, for stochastic rounding.",
+    ),
+    Opcode.VECTOR: OpcodeSpec(
+        "vector",
+        ("dst", "x", "y", "z", "u", "v"),
+        "`function` of the sources, elementwise or over the last `reduced_dims` dimensions.",
+    ),
+    Opcode.NORM: OpcodeSpec(
+        "lightnorm",
+        ("dst", "x", "mean", "scale", "gamma_q", "beta"),
+        "LightNorm with given statistics, channels along dimension `axis` (boxes start on a multiple of 4).",
+    ),
+}
+
+
+class Rounding(IntEnum):
+    """`function` of a convert or norm record."""
+
+    NEAREST = 0
+    TRUNCATE = 1
+    STOCHASTIC = 2
+
+
+@dataclass(frozen=True)
+class FunctionSpec:
+    """A function of the vector unit: the kernel of flexc.numerics that defines it.
+
+    ``kind``: elementwise; row (result has the shape of the operand; the last dimensions are one row);
+    reduce (the last dimensions vanish); window (as reduce, in row-major order instead of lanes).
+    """
+
+    name: str
+    sources: int
+    immediates: tuple[str, ...] = ()
+    kind: Literal["elementwise", "row", "reduce", "window"] = "elementwise"
+
+
+FUNCTIONS: tuple[FunctionSpec, ...] = (
+    FunctionSpec("copy", 1),
+    FunctionSpec("add", 2),
+    FunctionSpec("sub", 2),
+    FunctionSpec("mul", 2),
+    FunctionSpec("div", 2),
+    FunctionSpec("power", 2),
+    FunctionSpec("minimum", 2),
+    FunctionSpec("maximum", 2),
+    FunctionSpec("equal", 2),
+    FunctionSpec("less", 2),
+    FunctionSpec("greater", 2),
+    FunctionSpec("where", 3),
+    FunctionSpec("relu", 1),
+    FunctionSpec("clip", 1, ("minimum", "maximum")),
+    FunctionSpec("leaky_relu", 1, ("alpha",)),
+    FunctionSpec("hard_sigmoid", 1, ("alpha", "beta")),
+    FunctionSpec("hard_swish", 1),
+    FunctionSpec("sigmoid", 1),
+    FunctionSpec("tanh", 1),
+    FunctionSpec("erf", 1),
+    FunctionSpec("gelu", 1),
+    FunctionSpec("gelu_tanh", 1),
+    FunctionSpec("exp", 1),
+    FunctionSpec("log", 1),
+    FunctionSpec("sqrt", 1),
+    FunctionSpec("neg", 1),
+    FunctionSpec("absolute", 1),
+    FunctionSpec("reciprocal", 1),
+    FunctionSpec("floor", 1),
+    FunctionSpec("cast", 1),
+    FunctionSpec("batch_norm", 5, ("eps",)),
+    FunctionSpec("softmax", 1, (), "row"),
+    FunctionSpec("log_softmax", 1, (), "row"),
+    FunctionSpec("layer_norm", 3, ("eps",), "row"),
+    FunctionSpec("reduce_sum", 1, (), "reduce"),
+    FunctionSpec("reduce_mean", 1, (), "reduce"),
+    FunctionSpec("reduce_max", 1, (), "reduce"),
+    FunctionSpec("window_max", 1, (), "window"),
+    FunctionSpec("window_sum", 1, (), "window"),
+)
+
+FUNCTION_CODES: dict[str, int] = {spec.name: code for code, spec in enumerate(FUNCTIONS)}
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One field of a record."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    unit: str
+    meaning: str
+
+
+DIM_FIELDS: tuple[FieldSpec, ...] = (
+    FieldSpec("count", "<u4", (), "elements", "Extent of the box of one core."),
+    FieldSpec("start", "<i4", (), "coordinate", "First coordinate, before loops and cores."),
+    FieldSpec("step", "<i4", (), "coordinate", "Distance between elements."),
+    FieldSpec("limit", "<i4", (), "coordinate", f"First coordinate outside ({NO_LIMIT}: none)."),
+    FieldSpec("loop", "<i4", (LOOP_LEVELS,), "coordinate", "Added for each iteration of a loop level."),
+    FieldSpec("core", "<i4", (CORE_AXES,), "coordinate", "Added for each step along a core axis."),
+)
+
+OPERAND_FIELDS: tuple[FieldSpec, ...] = (
+    FieldSpec("slot", "<u2", (), "register", f"Slot register ({NO_SLOT}: no operand)."),
+    FieldSpec("format", "u1", (), "Format", "Storage format of the elements."),
+    FieldSpec("addressing", "u1", (), "Addressing", "Index that the strides multiply."),
+    FieldSpec("offset", "<i8", (), "bits", "Address of index zero in the slot."),
+    FieldSpec("stride", "<i8", (DIMS,), "bits", "Address difference for each dimension."),
+)
+
+RECORD_FIELDS: tuple[FieldSpec, ...] = (
+    FieldSpec("opcode", "u1", (), "Opcode", "What to do."),
+    FieldSpec("function", "u1", (), "code", "Vector function, or rounding of a convert or norm."),
+    FieldSpec("used_dims", "u1", (), "dimensions", "Dimensions in use; the others have no meaning."),
+    FieldSpec("reduced_dims", "u1", (), "dimensions", "Trailing dimensions that a row function reduces."),
+    FieldSpec("axis", "u1", (), "dimension", "Grouped, gathered or channel dimension."),
+    FieldSpec("core_grid", "u1", (CORE_AXES,), "cores", "Cores along each core axis, outermost first."),
+    FieldSpec("immediate", "<f4", (IMMEDIATES,), "fp32", "Immediates of the function, or a load's fill value."),
+    FieldSpec("immediate_int", "<i8", (), "integer", "Extent of the gathered dimension."),
+    FieldSpec("count", "<u4", (), "iterations", "Trip count of a loop."),
+    FieldSpec("slot", "<u2", (), "register", "Slot register of a slot or next record."),
+    FieldSpec("space", "u1", (), "Space", "Memory of a slot."),
+    FieldSpec("per_core", "u1", (), "flag", "Each core has the slot at this address of its own buffer."),
+    FieldSpec("keep", "u1", (), "flag", "The slot holds what was there."),
+    FieldSpec("depth", "u1", (), "buffers", "Buffers of a slot."),
+    FieldSpec("address_bytes", "<u8", (), "bytes", "Start of a slot (in each core's buffer; striped: its share)."),
+    FieldSpec("size_bytes", "<u8", (), "bytes", "Size of one buffer of a slot (striped: over all cores)."),
+    FieldSpec("a_group", "<u4", (), "elements", "Group length of operand a, or of a convert."),
+    FieldSpec("b_group", "<u4", (), "elements", "Group length of operand b."),
+    FieldSpec("a_axis", "<u4", (2,), "weight", "Group axis of a: coordinate = a_axis[0]*g + a_axis[1]*k."),
+    FieldSpec("b_axis", "<u4", (2,), "weight", "Group axis of b: coordinate = b_axis[0]*g + b_axis[1]*k."),
+    FieldSpec("whole_axis", "u1", (2,), "flag", "The exponents of a (b) on chip start at group 0 of the tensor."),
+    FieldSpec("init_loops", "u1", (), "bits", "Loop levels that must be in iteration 0 to start from +0."),
+    FieldSpec("stream", "u1", (), "operand", "Operand that streams: 0 is a, 1 is b (timing)."),
+    FieldSpec("lane", "u1", (2,), "dimension, lanes", "Dimension and number of the lanes (timing)."),
+    FieldSpec("unit", "u1", (2,), "dimension, units", "Dimension and number of the units (timing)."),
+    FieldSpec("pe", "u1", (2, 3), "PeUse, dimension, PEs", "Uses of the PEs (timing); factor 0: none."),
+    FieldSpec("seed", "<u4", (), "integer", "Seed of stochastic rounding."),
+    FieldSpec("stream_number", "<u4", (), "integer", "Stream of stochastic rounding."),
+)
+
+
+def _dtype(fields: tuple[FieldSpec, ...]) -> np.dtype[np.void]:
+    return np.dtype([(field.name, field.dtype, field.shape) for field in fields])
+
+
+DIM = _dtype(DIM_FIELDS)
+OPERAND = _dtype(OPERAND_FIELDS)
+RECORD = np.dtype([*_dtype(RECORD_FIELDS).descr, ("dim", DIM, (DIMS,)), ("operand", OPERAND, (OPERANDS,))])

@@ -12,17 +12,17 @@ lives until the node's values were handed to ``keep``.
 from __future__ import annotations
 
 import json
-import keyword
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 import flexc
-from flexc.backends.executor.frame import FOOTER, HEADER, IMPORTED, RESERVED
+from flexc.backends.executor.frame import FOOTER, HEADER
 from flexc.ir import bfp, nn
 from flexc.ir.attributes import Literal, SourceAttr
 from flexc.ir.kernel_calls import KernelCall, kernel_call
@@ -30,7 +30,8 @@ from flexc.ir.program import Graph
 from flexc.ir.value_names import value_names
 
 MAX_LINE = 110
-NUMPY_NAMES = {"f32": "float32", "f64": "float64", "f16": "float16", "i64": "int64", "i32": "int32", "i1": "bool"}
+NUMPY_NAMES = {"f32": "float32", "i64": "int64", "i32": "int32", "i1": "bool"}
+IMPORTED = frozenset({"BlockFormat", "BlockTensor", "Sign"})
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def emit_program(graph: Graph) -> EmittedProgram:
     functions = {call.function for call in calls.values()} | {
         call.activation[0] for call in calls.values() if call.activation
     }
-    names = _expressions(graph, functions)
+    names = _expressions(graph)
     body = _Body(_header(graph, functions | IMPORTED, calls))
     for argument, spec in zip(graph.main.body.block.args, input_specs(graph), strict=True):
         if argument.first_use is not None:
@@ -171,33 +172,32 @@ def _call(op: Operation) -> KernelCall:
         raise
 
 
-def _expressions(graph: Graph, functions: set[str]) -> dict[SSAValue, str]:
+def _expressions(graph: Graph) -> dict[SSAValue, str]:
     """What stands for each value: a variable, or a subscript of the weights for a constant."""
-    found: dict[SSAValue, str] = {}
-    for value, name in value_names(graph.main).items():
+    names = value_names(graph.main)
+    for value in names:
         if isinstance(value.owner, nn.ConstantOp | bfp.ConstantOp):
-            found[value] = f"w[{_text(value.owner.key.data)}]"
-        elif name in functions or name in RESERVED or keyword.iskeyword(name):
-            found[value] = f"{name}_0"
-        else:
-            found[value] = name
-    return found
+            names[value] = f"w[{_text(value.owner.key.data)}]"
+    return names
 
 
 def _header(graph: Graph, imported: set[str] | frozenset[str], calls: dict[Operation, KernelCall]) -> str:
     inputs = "".join(f"    {_text(s.name)}: ({_text(s.dtype)}, {s.shape}),\n" for s in input_specs(graph))
-    blocks = "".join(
-        f"    {_text(op.key.data)}: ({kind.mantissa_bits.data}, {_text(kind.sign.data)}, {kind.get_tile()}),\n"
-        for op in graph.main.body.block.ops
-        if isinstance(op, bfp.ConstantOp) and isinstance(kind := op.out.type, bfp.BlockTensorType)
-    )
+    blocks = ""
+    for op in graph.main.body.block.ops:
+        if isinstance(op, bfp.ConstantOp):
+            kind = op.out.type
+            assert isinstance(kind, bfp.BlockTensorType)
+            described = (kind.mantissa_bits.data, _text(kind.sign.data), kind.get_tile())
+            blocks += f"    {_text(op.key.data)}: ({', '.join(map(str, described))}),\n"
     infinite = any(
         isinstance(value, float) and repr(value) in ("inf", "-inf", "nan")
         for call in calls.values()
         for _, value in (*call.keywords, *(call.activation[1] if call.activation else ()))
     )
+    model = _printable(Path(graph.file).name).replace('"', "'") or "A model"
     return HEADER.format(
-        title=_printable(graph.file.rsplit("/", 1)[-1] or "A model").replace('"', "'") + " as a NumPy program.",
+        title=f"{model} as a NumPy program.",
         version=flexc.__version__,
         math_import="from math import inf, nan\n" if infinite else "",
         imports="\n".join(f"    {name}," for name in sorted(imported)),
@@ -241,7 +241,7 @@ def _printable(text: str) -> str:
 
 
 def _wrap(line: str) -> list[str]:
-    """``line``, or where it is too long for one, its last call's arguments one level deeper on lines of their own."""
+    """``line``; a call that is too long for one line gets its arguments on a line of their own."""
     width = MAX_LINE - 4
     if len(line) <= width or "(" not in line:
         return [line]

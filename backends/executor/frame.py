@@ -55,8 +55,9 @@ def load_weights() -> dict[str, Any]:
 
 def main() -> None:
     """Reads the inputs, runs, writes the outputs and, if asked, every intermediate."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("inputs", help="an npz file: " + ", ".join(f"{n} {d} {s}" for n, (d, s) in INPUTS.items()))
+    wanted = ", ".join(f"{name} {dtype} {list(shape)}" for name, (dtype, shape) in INPUTS.items())
+    parser = argparse.ArgumentParser(description="Computes the model's outputs.")
+    parser.add_argument("inputs", help=f"an npz file with {wanted}".replace("%", "%%"))
     parser.add_argument("outputs", help="the npz file to write")
     parser.add_argument("--tensors", help="an npz file to write every intermediate to")
     arguments = parser.parse_args()
@@ -88,9 +89,3 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 '''
-
-IMPORTED = frozenset({"BlockFormat", "BlockTensor", "Sign"})
-RESERVED = IMPORTED | {
-    "Any", "Callable", "Mapping", "Path", "argparse", "functools", "inf", "nan", "np",
-    "inputs", "keep", "w", "weights", "load_file", "load_weights", "run", "main",
-}  # fmt: skip

@@ -1,0 +1,102 @@
+"""Contractions of the fp32 profile: BLAS products, whose order of summation is not fixed.
+
+Two runs agree within 1e-5 of the largest magnitude; the promise of equal bytes does not cover them
+(numerics specification, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from flexc.numerics.elementwise import Float32Array, require_float32
+from flexc.numerics.windows import Windows
+
+PATCH_ELEMENTS = 1 << 18
+"""1 MiB of unfolded windows at a time: they are read back from the second-level cache."""
+
+
+def matmul(a: Float32Array, b: Float32Array, bias: Float32Array | None = None) -> Float32Array:
+    """a [..., M, K] times b [..., K, N], batch dimensions broadcast; the bias is added last.
+
+    Raises TypeError when an operand is not fp32, ValueError when the shapes do not fit.
+    """
+    require_float32("matmul", a, b)
+    with np.errstate(all="ignore"):
+        y = np.matmul(a, b)
+        return y if bias is None else np.add(y, bias)
+
+
+def conv(
+    x: Float32Array,
+    w: Float32Array,
+    bias: Float32Array | None = None,
+    *,
+    stride: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    dilation: Sequence[int] | None = None,
+    group: int = 1,
+) -> Float32Array:
+    """x [N, C, spatial...] with w [O, C/group, kernel...] -> [N, O, output...], channels-last in memory.
+
+    One to three spatial dimensions; `pads`: begins, then ends; the bias [O] is added last. Raises TypeError
+    when an operand is not fp32, ValueError when shapes and attributes do not fit.
+    """
+    require_float32("conv", x, w)
+    if x.shape[1] != w.shape[1] * group or w.shape[0] % group:
+        raise ValueError(f"conv of {x.shape} with {w.shape} in {group} groups")
+    windows = Windows.over(x.shape, kernel=w.shape[2:], stride=stride, pads=pads, dilation=dilation)
+    padded = windows.pad_channels_last(x, 0.0)
+    out = np.empty((x.shape[0], *windows.output_size, w.shape[0]), np.float32)
+    with np.errstate(all="ignore"):
+        if w.shape[1] == 1 and w.shape[0] == group:
+            _depthwise(padded, w, windows, out)
+        else:
+            inputs, outputs = w.shape[1], w.shape[0] // group
+            for g in range(group):
+                produced = slice(g * outputs, (g + 1) * outputs)
+                kernel = np.ascontiguousarray(np.moveaxis(w[produced], (0, 1), (-1, -2)))
+                channels = padded[..., g * inputs : (g + 1) * inputs]
+                _unfolded_product(channels, kernel, windows, out[..., produced])
+        if bias is not None:
+            require_float32("conv", bias)
+            out += bias
+    return np.moveaxis(out, -1, 1)
+
+
+def _depthwise(padded: Float32Array, w: Float32Array, windows: Windows, out: Float32Array) -> None:
+    out[...] = 0
+    for tap in windows.taps():
+        by_channel: Float32Array = w[(slice(None), 0, *tap)]
+        out += padded[(slice(None), *windows.tap_slices(tap))] * by_channel
+
+
+def _unfolded_product(
+    padded: Float32Array, kernel: Float32Array, windows: Windows, out: Float32Array
+) -> None:
+    """out [N, output..., O] = windows of padded [N, spatial..., C] times kernel [taps..., C, O]."""
+    columns = kernel.reshape(-1, kernel.shape[-1])
+    unfolded = _windows_view(padded, windows)
+    rows = max(1, PATCH_ELEMENTS // max(1, unfolded[0, 0].size))
+    for image, target in zip(unfolded, out, strict=True):
+        for first in range(0, target.shape[0], rows):
+            patch = image[first : first + rows]
+            flat = patch.reshape(-1, columns.shape[0])
+            target[first : first + rows] = (flat @ columns).reshape(target[first : first + rows].shape)
+
+
+def _windows_view(padded: Float32Array, windows: Windows) -> Float32Array:
+    """[N, output..., taps..., C], without a copy."""
+    spatial = padded.strides[1:-1]
+    return np.lib.stride_tricks.as_strided(
+        padded,
+        (padded.shape[0], *windows.output_size, *windows.kernel, padded.shape[-1]),
+        (
+            padded.strides[0],
+            *(step * moved for step, moved in zip(spatial, windows.stride, strict=True)),
+            *(step * spread for step, spread in zip(spatial, windows.dilation, strict=True)),
+            padded.strides[-1],
+        ),
+        writeable=False,
+    )

@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.ir import Attribute, Operation, ParametrizedAttribute
-from xdsl.irdl import irdl_attr_definition, param_def
+from xdsl.irdl import base, irdl_attr_definition, param_def
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
@@ -37,8 +37,8 @@ class SourceAttr(ParametrizedAttribute):
     """The ONNX node an op came from: name, operator, index in the model's node list."""
 
     name = "nn.source"
-    node_name: StringAttr = param_def()
-    op_type: StringAttr = param_def()
+    node_name: StringAttr = param_def(base(StringAttr))
+    op_type: StringAttr = param_def(base(StringAttr))
     node_index: IntAttr = param_def()
 
     def print_parameters(self, printer: Printer) -> None:

@@ -86,7 +86,9 @@ def _quantize(op: IRDLOperation) -> KernelCall:
     return KernelCall("quantize", (op.x,), tuple(keywords))
 
 
-def activation_call(name: str, parameters: tuple[float, ...]) -> tuple[str, tuple[tuple[str, Literal], ...]] | None:
+def activation_call(
+    name: str, parameters: tuple[float, ...]
+) -> tuple[str, tuple[tuple[str, Literal], ...]] | None:
     """The kernel and keywords of an activation fused into another op (None for "none")."""
     if name == "none":
         return None

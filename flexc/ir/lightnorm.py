@@ -1,11 +1,10 @@
-"""The ``lightnorm`` dialect: batch normalization from low-precision range statistics (numerics, section 5)."""
+"""The ``lightnorm`` dialect: batch norm from low-precision range statistics (numerics, section 5)."""
 
 from __future__ import annotations
 
 from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, StringAttr, TensorType
 from xdsl.ir import Dialect
 from xdsl.irdl import (
-    IRDLOperation,
     attr_def,
     base,
     irdl_op_definition,
@@ -16,13 +15,15 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure
 
+from flexc.ir import shapes
 from flexc.ir.attributes import SourceAttr
+from flexc.ir.tensor_op import TensorOp
 
 _tensor = base(TensorType)
 
 
 @irdl_op_definition
-class InferOp(IRDLOperation):
+class InferOp(TensorOp):
     """``y = activation(bfp10(FP10A(xhat * gamma + beta)))``, xhat = FP10A((x - mean) / sqrt(var + eps)).
 
     The statistics are those of an imported BatchNormalization. ``activation`` names the op of the nn dialect
@@ -31,6 +32,7 @@ class InferOp(IRDLOperation):
     """
 
     name = "lightnorm.infer"
+    RULE = staticmethod(shapes.batch_norm)
     x = operand_def(_tensor)
     gamma = operand_def(_tensor)
     beta = operand_def(_tensor)
@@ -44,8 +46,8 @@ class InferOp(IRDLOperation):
     source = opt_attr_def(SourceAttr)
     traits = traits_def(Pure())
     assembly_format = (
-        "$x `,` $gamma `,` $beta `,` $mean `,` $var attr-dict `:` type($x) `,` type($gamma) `,` type($beta) `,` "
-        "type($mean) `,` type($var) `->` type($out)"
+        "$x `,` $gamma `,` $beta `,` $mean `,` $var attr-dict `:` type($x) `,` type($gamma) `,` "
+        "type($beta) `,` type($mean) `,` type($var) `->` type($out)"
     )
 
 

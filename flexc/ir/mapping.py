@@ -18,7 +18,6 @@ Segments are met with k outermost, then r, then s (numerics, section 2), at ever
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 

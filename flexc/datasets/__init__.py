@@ -1,0 +1,1 @@
+"""Data sets that are rendered or ship with a package; nothing is downloaded."""

@@ -28,6 +28,7 @@ from flexc.ir.attributes import Literal, SourceAttr
 from flexc.ir.kernel_calls import KernelCall, kernel_call
 from flexc.ir.program import Graph
 from flexc.ir.value_names import value_names
+from flexc.tensor_spec import TensorSpec
 
 MAX_LINE = 110
 NUMPY_NAMES = {"f32": "float32", "i64": "int64", "i32": "int32", "i1": "bool"}
@@ -58,23 +59,19 @@ class EmittedProgram:
         return next((step for step in self.steps if step.first_line <= line <= step.last_line), None)
 
 
-@dataclass(frozen=True)
-class InputSpec:
-    """What the program wants under one input name."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
+def input_specs(graph: Graph) -> tuple[TensorSpec, ...]:
+    """The model's inputs, in order."""
+    return tuple(map(_spec, graph.input_names, graph.main.body.block.args))
 
 
-def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
-    """Name, NumPy dtype and shape of each input, in order."""
-    found = []
-    for name, argument in zip(graph.input_names, graph.main.body.block.args, strict=True):
-        assert isinstance(argument.type, TensorType)
-        dtype = NUMPY_NAMES[str(argument.type.element_type)]
-        found.append(InputSpec(name, dtype, tuple(argument.type.get_shape())))
-    return tuple(found)
+def output_specs(graph: Graph) -> tuple[TensorSpec, ...]:
+    """The model's outputs, in order."""
+    return tuple(map(_spec, graph.output_names, _terminator(graph).operands))
+
+
+def _spec(name: str, value: SSAValue) -> TensorSpec:
+    assert isinstance(value.type, TensorType)
+    return TensorSpec(name, NUMPY_NAMES[str(value.type.element_type)], tuple(value.type.get_shape()))
 
 
 def emit_program(graph: Graph) -> EmittedProgram:

@@ -1,0 +1,88 @@
+"""Whether the executor and the stream computed the same bits, and where they first did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+FP32_TOLERANCE = 1e-5
+"""Where fp32 contractions fix no order: the largest difference, as a share of the largest magnitude."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first element, in row-major order, in which a tensor differs; bits are in hexadecimal."""
+
+    tensor: str
+    index: tuple[int, ...]
+    executor_value: float
+    stream_value: float
+    executor_bits: str
+    stream_bits: str
+
+    def __str__(self) -> str:
+        return (
+            f"'{self.tensor}' at {list(self.index)}: "
+            f"executor {self.executor_value!r} (0x{self.executor_bits}), "
+            f"stream {self.stream_value!r} (0x{self.stream_bits})"
+        )
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """``compared`` tensors were looked at, in the program's order, up to the first difference."""
+
+    compared: tuple[str, ...]
+    difference: Difference | None
+    exact: bool
+
+
+def compare(
+    names: Iterable[str], executor: Mapping[str, Array], stream: Mapping[str, Array], *, exact: bool
+) -> Agreement:
+    """Compares the tensors that both hold, in the order of ``names``.
+
+    Bytes must be equal; without ``exact`` a difference of ``FP32_TOLERANCE`` of the largest magnitude passes.
+    """
+    compared = []
+    for name in names:
+        if name not in executor or name not in stream:
+            continue
+        compared.append(name)
+        found = first_difference(name, executor[name], stream[name], exact=exact)
+        if found is not None:
+            return Agreement(tuple(compared), found, exact)
+    return Agreement(tuple(compared), None, exact)
+
+
+def first_difference(name: str, executor: Array, stream: Array, *, exact: bool) -> Difference | None:
+    """The first differing element; ValueError for tensors of different shape or dtype, which is a bug."""
+    if executor.shape != stream.shape or executor.dtype != stream.dtype:
+        raise ValueError(
+            f"'{name}' is {executor.dtype} {executor.shape} in the executor, "
+            f"but {stream.dtype} {stream.shape} in the stream"
+        )
+    left, right = np.ascontiguousarray(executor), np.ascontiguousarray(stream)
+    unsigned = np.dtype(f"u{left.dtype.itemsize}")
+    differs = left.view(unsigned) != right.view(unsigned)
+    if not exact and left.dtype == np.float32:
+        limit = FP32_TOLERANCE * float(np.abs(left).max(initial=0.0))
+        differs &= ~(np.abs(left.astype(np.float64) - right) <= limit)
+    if not differs.any():
+        return None
+    index = tuple(int(i) for i in np.unravel_index(int(differs.argmax()), left.shape))
+    digits = 2 * left.dtype.itemsize
+    return Difference(
+        name,
+        index,
+        float(left[index]),
+        float(right[index]),
+        f"{int(left.view(unsigned)[index]):0{digits}x}",
+        f"{int(right.view(unsigned)[index]):0{digits}x}",
+    )

@@ -1,0 +1,118 @@
+"""A compiled model: in memory as it came from the passes, or in the folder it was saved to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+from flexc import artefact
+from flexc.artefact import Manifest, Source
+from flexc.backends.executor.emit import EmittedProgram, emit_program, input_specs, output_specs
+from flexc.backends.executor.run import Executable, Keep, explain, weights_of
+from flexc.ir.program import Graph, parse_module
+from flexc.ir.weight_store import WeightStore
+from flexc.numerics import NonFiniteError
+from flexc.options import CompileOptions
+from flexc.tensor_spec import TensorSpec, check_inputs
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+class Program:
+    """What :func:`flexc.compile` and :func:`flexc.load` return.
+
+    ``source`` is the ONNX file and its sha256, ``options`` what it was compiled with, ``inputs`` and
+    ``outputs`` what it takes and gives; ``folder`` is where it was loaded from.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        options: CompileOptions,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        *,
+        graph: Graph | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """A program has a graph or a folder that holds one; see :meth:`of_graph` and :meth:`of_folder`."""
+        self.source = source
+        self.options = options
+        self.inputs = inputs
+        self.outputs = outputs
+        self.folder = folder
+        if graph is not None:
+            self.graph = graph
+
+    @classmethod
+    def of_graph(cls, graph: Graph, source: Source, options: CompileOptions) -> Program:
+        """The program of a graph that all passes have run on."""
+        return cls(source, options, input_specs(graph), output_specs(graph), graph=graph)
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Program:
+        """The program in an artefact's folder; CompileError where it is none, or damaged."""
+        found = artefact.read_manifest(folder)
+        source = Source(os.path.normpath(folder / found.source.path), found.source.sha256)
+        return cls(source, found.options, found.inputs, found.outputs, folder=folder)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph, parsed when it is first asked for."""
+        assert self.folder is not None
+        path = self.folder / artefact.GRAPH
+        module = parse_module(path.read_text(encoding="utf-8"), str(path))
+        return Graph(module, WeightStore.load(self.folder / artefact.WEIGHTS), self.source.path)
+
+    @cached_property
+    def emitted(self) -> EmittedProgram:
+        """The text of executor.py and what its statements stand for."""
+        return emit_program(self.graph)
+
+    @cached_property
+    def _executable(self) -> Executable:
+        if self.folder is None:
+            return Executable(self.emitted.text, f"<executor of {self.source.path}>", weights_of(self.graph))
+        path = self.folder / artefact.EXECUTOR
+        return Executable(path.read_text(encoding="utf-8"), str(path))
+
+    def run(self, inputs: Mapping[str, Array], *, keep: Keep | None = None) -> dict[str, Array]:
+        """The outputs by name; ``keep(name=value, ...)`` is handed the intermediates.
+
+        Raises CompileError for inputs that do not fit (FX501 to FX504), and for a NaN or an infinity that
+        reaches quantized arithmetic (FX601).
+        """
+        check_inputs(self.inputs, inputs, self.source.path)
+        try:
+            return self._executable.run(inputs, keep)
+        except NonFiniteError as failure:
+            line = self._executable.line_of(failure)
+            step = None if line is None else self.emitted.step_at(line)
+            raise explain(failure, step, self.source.path) from failure
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the artefact, whole or not at all; an artefact that is there is replaced.
+
+        Raises CompileError: FX510 for a path that holds something else, FX511 where the disk refuses.
+        """
+        path = Path(folder)
+        relative = Source(os.path.relpath(self.source.path, path.resolve()), self.source.sha256)
+        text = f"{self.graph.module}\n"
+
+        def manifest(files: dict[str, str]) -> Manifest:
+            return Manifest(relative, self.options, self.inputs, self.outputs, files)
+
+        artefact.write_artefact(
+            path,
+            {
+                artefact.GRAPH: lambda file: artefact.write_text(file, text),
+                artefact.WEIGHTS: self.graph.weights.save,
+                artefact.EXECUTOR: lambda file: artefact.write_text(file, self.emitted.text),
+            },
+            manifest,
+        )

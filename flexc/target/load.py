@@ -20,6 +20,7 @@ from flexc.target.machine import Target
 CATALOG = Path(__file__).parent / "catalog"
 TYPE_NAMES = {"int": "an integer", "float": "a number", "str": "a string"}
 
+
 def catalog_names() -> tuple[str, ...]:
     """Names of the targets that come with flexc, sorted."""
     return tuple(sorted(path.stem for path in CATALOG.glob("*.toml")))

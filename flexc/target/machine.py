@@ -20,6 +20,10 @@ HELD_PARAMETER_BYTES = 2 * KIB
 class Target:
     """One machine: chip > cores > PEs > units x lanes, its buffers, its DRAM and its other engines."""
 
+    vector_cycles: VectorCycles
+    """Cycles of the functions of the vector unit."""
+    energy: EnergyTable
+    """Energy of operations."""
     name: str = setting("Name of the target.")
     cores: int = setting("Cores of the chip; they make different outputs.", 1, 4096)
     clock_mhz: float = setting("Clock of all engines, MHz.", 1.0, 10_000.0)
@@ -30,7 +34,9 @@ class Target:
     held_buffer_bytes: int = setting(
         "Buffer of the second operand's tiles and per-channel parameters in a core, bytes.", 4096, 1 << 26
     )
-    psum_buffer_bytes: int = setting("Buffer of accumulators and staged results in a core, bytes.", 64, 1 << 26)
+    psum_buffer_bytes: int = setting(
+        "Buffer of accumulators and staged results in a core, bytes.", 64, 1 << 26
+    )
     integer_accumulators: int = setting("Integer accumulators of a unit.", 1, 1024)
     accumulator_bits: int = setting("Width of an integer accumulator, sign included.", 16, 64)
     pe_fp32_adders: int = setting("Fp32 adders of a PE: partials that join accumulators a cycle.", 1, 64)
@@ -43,10 +49,6 @@ class Target:
     converter_elements_per_cycle: int = setting("Elements the converter quantizes a cycle.", 1, 1 << 20)
     vector_elements_per_cycle: int = setting("Lanes of the vector unit.", 1, 1 << 20)
     lightnorm_elements_per_cycle: int = setting("Elements the LightNorm unit takes a cycle.", 1, 1 << 20)
-    vector_cycles: VectorCycles
-    """Cycles of the functions of the vector unit."""
-    energy: EnergyTable
-    """Energy of operations."""
 
     @property
     def dram_bytes_per_cycle(self) -> float:

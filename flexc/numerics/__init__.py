@@ -1,6 +1,28 @@
 """The kernels of every operator: pure NumPy, no IR (see docs/numerics.md)."""
 
+from flexc.numerics.block_float import (
+    FB12,
+    FB16,
+    FB24,
+    GROUP_LENGTH,
+    BlockFormat,
+    BlockTensor,
+    Rounding,
+    Sign,
+    dequantize,
+)
+from flexc.numerics.contraction import block_matmul
+from flexc.numerics.contraction_reference import block_matmul_reference
+from flexc.numerics.convolution import block_conv
+from flexc.numerics.convolution_gradients import block_conv_local_grad, block_conv_weight_grad
+from flexc.numerics.convolution_reference import (
+    block_conv_local_grad_reference,
+    block_conv_reference,
+    block_conv_weight_grad_reference,
+)
 from flexc.numerics.dense import conv, matmul
+from flexc.numerics.errors import NonFiniteError
+from flexc.numerics.fp10_codes import pack_fp10, unpack_fp10
 from flexc.numerics.functions import erf, exp, log, sigmoid, tanh
 from flexc.numerics.functions_gelu import gelu
 from flexc.numerics.functions_piecewise import (
@@ -16,21 +38,56 @@ from flexc.numerics.functions_piecewise import (
     sqrt,
 )
 from flexc.numerics.functions_power import power
+from flexc.numerics.lightnorm import (
+    LightNormForward,
+    lightnorm_backward,
+    lightnorm_forward,
+    lightnorm_infer,
+    lightnorm_infer_constants,
+    lightnorm_normalize,
+    lightnorm_range_constants,
+    range_constant,
+    running_statistic,
+)
+from flexc.numerics.minifloat import bfp10, minifloat
 from flexc.numerics.movement import cast, concat, expand, gather, pad, reshape, strided_slice, transpose
 from flexc.numerics.normalization import batch_norm, layer_norm, log_softmax, softmax
 from flexc.numerics.pooling import average_pool, max_pool
+from flexc.numerics.quantization import quantize, zero_setting_error
+from flexc.numerics.quantization_reference import quantize_reference
+from flexc.numerics.random_bits import random_bits, stream_of
 from flexc.numerics.reductions import reduce_max, reduce_mean, reduce_sum
 from flexc.numerics.vector import add, div, equal, greater, lane_sum, less, maximum, minimum, mul, sub, where
 
 __all__ = [
+    "FB12",
+    "FB16",
+    "FB24",
+    "GROUP_LENGTH",
+    "BlockFormat",
+    "BlockTensor",
+    "LightNormForward",
+    "NonFiniteError",
+    "Rounding",
+    "Sign",
     "absolute",
     "add",
     "average_pool",
     "batch_norm",
+    "bfp10",
+    "block_conv",
+    "block_conv_local_grad",
+    "block_conv_local_grad_reference",
+    "block_conv_reference",
+    "block_conv_weight_grad",
+    "block_conv_weight_grad_reference",
+    "block_matmul",
+    "block_matmul_reference",
     "cast",
     "clip",
     "concat",
     "conv",
+    "dequantize",
     "div",
     "equal",
     "erf",
@@ -46,28 +103,44 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "less",
+    "lightnorm_backward",
+    "lightnorm_forward",
+    "lightnorm_infer",
+    "lightnorm_infer_constants",
+    "lightnorm_normalize",
+    "lightnorm_range_constants",
     "log",
     "log_softmax",
     "matmul",
     "max_pool",
     "maximum",
+    "minifloat",
     "minimum",
     "mul",
     "neg",
+    "pack_fp10",
     "pad",
     "power",
+    "quantize",
+    "quantize_reference",
+    "random_bits",
+    "range_constant",
     "reciprocal",
     "reduce_max",
     "reduce_mean",
     "reduce_sum",
     "relu",
     "reshape",
+    "running_statistic",
     "sigmoid",
     "softmax",
     "sqrt",
+    "stream_of",
     "strided_slice",
     "sub",
     "tanh",
     "transpose",
+    "unpack_fp10",
     "where",
+    "zero_setting_error",
 ]

@@ -1,0 +1,183 @@
+"""Gradients of a convolution of block tensors (numerics specification, section 2).
+
+Where taps are segments of their own (the default tiles), the local gradient is one product of g with all
+taps of the weight for each run of output channels, its taps then added where they land; the weight
+gradient is one product for each position and run of the batch. Other tiles go position by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexc.numerics.block_float import BlockTensor
+from flexc.numerics.contraction import FloatDtype, exact_dtype, finish, longest, run_slices
+from flexc.numerics.convolution_geometry import ConvGeometry
+from flexc.numerics.convolution_patches import Patches, taps_are_separate
+from flexc.numerics.convolution_reference import (
+    block_conv_local_grad_reference,
+    block_conv_weight_grad_reference,
+)
+from flexc.numerics.convolution_windows import local_grad_by_positions, weight_grad_by_taps
+
+
+def block_conv_local_grad(
+    g: BlockTensor,
+    w: BlockTensor,
+    *,
+    x_shape: Sequence[int],
+    stride: Sequence[int],
+    pads: Sequence[int],
+    dilation: Sequence[int],
+    group: int,
+) -> NDArray[np.float32]:
+    """dx [N, C, spatial...] of the gradient g [N, O, spatial...] and w; channels last in memory.
+
+    Raises as :func:`flexc.numerics.block_conv` does.
+    """
+    geometry = ConvGeometry.of(x_shape, w.shape, stride=stride, pads=pads, dilation=dilation, group=group)
+    geometry.require_gradient(g.shape)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        dx = _local_grad(g, w, geometry)
+        if dx is None:
+            return block_conv_local_grad_reference(
+                g, w, x_shape=x_shape, stride=stride, pads=pads, dilation=dilation, group=group
+            )
+    return np.moveaxis(finish(dx, None, "block_conv_local_grad"), -1, 1)
+
+
+def _local_grad(g: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArray[np.float32] | None:
+    outputs = w.shape[0] // geometry.group
+    if not taps_are_separate(g, w, geometry.kernel):
+        segment = min(outputs, g.tile[1], w.tile[0]) * min(
+            prod(geometry.kernel), prod(g.tile[2:]), prod(w.tile[2:])
+        )
+        dtype = exact_dtype(g, w, segment)
+        return None if dtype is None else local_grad_by_positions(g, w, geometry, dtype)
+    if outputs == 1 and w.shape[1] == 1:
+        return _depthwise_local_grad(g, w, geometry)
+    runs = [
+        run_slices(outputs, (i * outputs, g.tile[1]), (i * outputs, w.tile[0])) for i in range(geometry.group)
+    ]
+    dtype = exact_dtype(g, w, max(longest(cut) for cut in runs))
+    return None if dtype is None else _local_grad_by_taps(g, w, geometry, runs, dtype)
+
+
+def _local_grad_by_taps(
+    g: BlockTensor, w: BlockTensor, geometry: ConvGeometry, runs: Sequence[Sequence[slice]], dtype: FloatDtype
+) -> NDArray[np.float32]:
+    channels, outputs = w.shape[1], w.shape[0] // geometry.group
+    taps = prod(geometry.kernel)
+    weights = w.prepared(("tap columns", dtype), lambda: _tap_columns(w, dtype))
+    gradients = np.ascontiguousarray(np.moveaxis(g.values, 1, -1), dtype)
+    landings = _landings(geometry)
+    dx = np.zeros((g.shape[0], *geometry.x_spatial, geometry.x_shape[1]), np.float32)
+    for n in range(g.shape[0]):
+        rows = gradients[n].reshape(-1, g.shape[1])
+        for conv_group, cut in enumerate(runs):
+            acc = dx[n, ..., conv_group * channels : (conv_group + 1) * channels]
+            for run in cut:
+                own = slice(conv_group * outputs + run.start, conv_group * outputs + run.stop)
+                partial = (rows[:, own] @ weights[own]).astype(np.float32, copy=False)
+                by_tap = partial.reshape(*geometry.y_spatial, taps, channels)
+                for tap, (target, source) in enumerate(landings):
+                    acc[target] += by_tap[source][..., tap, :]
+    return dx
+
+
+def _tap_columns(w: BlockTensor, dtype: FloatDtype) -> NDArray[Any]:
+    """w as [O, taps * channels], contiguous."""
+    last = np.moveaxis(w.values, 1, -1)
+    return np.ascontiguousarray(last.reshape(w.shape[0], -1), dtype)
+
+
+def _depthwise_local_grad(g: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArray[np.float32]:
+    """Each tap is a segment of one product: a rounded multiplication and a rounded addition."""
+    gradients = np.moveaxis(g.values, 1, -1)
+    taps = w.values.reshape(w.shape[0], -1).T
+    dx = np.zeros((g.shape[0], *geometry.x_spatial, geometry.x_shape[1]), np.float32)
+    for tap, (target, source) in zip(taps, _landings(geometry), strict=True):
+        dx[(slice(None), *target)] += gradients[(slice(None), *source)] * tap
+    return dx
+
+
+def _landings(geometry: ConvGeometry) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """For each tap, the positions of x that it reaches and the outputs that reach them, in step."""
+    found = []
+    for taps in np.ndindex(geometry.kernel):
+        targets, sources = [], []
+        for axis, tap in enumerate(taps):
+            hit = [
+                (position, output)
+                for output in range(geometry.y_spatial[axis])
+                if (position := geometry.input_position(axis, output, tap)) is not None
+            ]
+            first, last = (hit[0], hit[-1]) if hit else ((0, 0), (-1, -1))
+            targets.append(slice(first[0], last[0] + 1, geometry.stride[axis]))
+            sources.append(slice(first[1], last[1] + 1))
+        found.append((tuple(targets), tuple(sources)))
+    return found
+
+
+def block_conv_weight_grad(
+    g: BlockTensor,
+    x: BlockTensor,
+    *,
+    w_shape: Sequence[int],
+    stride: Sequence[int],
+    pads: Sequence[int],
+    dilation: Sequence[int],
+    group: int,
+) -> NDArray[np.float32]:
+    """dw [O, C / group, kernel...] of the gradient g [N, O, spatial...] and x [N, C, spatial...].
+
+    Raises as :func:`flexc.numerics.block_conv` does.
+    """
+    geometry = ConvGeometry.of(x.shape, w_shape, stride=stride, pads=pads, dilation=dilation, group=group)
+    geometry.require_gradient(g.shape)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        dw = _weight_grad(g, x, geometry)
+        if dw is None:
+            return block_conv_weight_grad_reference(
+                g, x, w_shape=w_shape, stride=stride, pads=pads, dilation=dilation, group=group
+            )
+    return finish(dw, None, "block_conv_weight_grad")
+
+
+def _weight_grad(g: BlockTensor, x: BlockTensor, geometry: ConvGeometry) -> NDArray[np.float32] | None:
+    batch_runs = run_slices(g.shape[0], (0, g.tile[0]), (0, x.tile[0]))
+    outputs_are_separate = all(
+        extent == 1 or g_tile == 1 or x_tile == 1
+        for extent, g_tile, x_tile in zip(geometry.y_spatial, g.tile[2:], x.tile[2:], strict=True)
+    )
+    if outputs_are_separate:
+        dtype = exact_dtype(g, x, longest(batch_runs))
+        return None if dtype is None else _weight_grad_by_positions(g, x, geometry, batch_runs, dtype)
+    segment = longest(batch_runs) * min(prod(geometry.y_spatial), prod(g.tile[2:]), prod(x.tile[2:]))
+    dtype = exact_dtype(g, x, segment)
+    return None if dtype is None else weight_grad_by_taps(g, x, geometry, dtype)
+
+
+def _weight_grad_by_positions(
+    g: BlockTensor, x: BlockTensor, geometry: ConvGeometry, batch_runs: Sequence[slice], dtype: FloatDtype
+) -> NDArray[np.float32]:
+    """A product [O, n] @ [n, taps * C] for each position and run of the batch; padding adds zeros."""
+    groups, channels = geometry.group, geometry.w_shape[1]
+    outputs, taps = geometry.w_shape[0] // groups, prod(geometry.kernel)
+    positions = prod(geometry.y_spatial)
+    # [positions, groups, outputs, n]
+    gradients = g.values.reshape(g.shape[0], groups, outputs, positions).transpose(3, 1, 2, 0)
+    windows = Patches.of(x.values, geometry, dtype).windows
+    acc = np.zeros((groups, outputs, taps * channels), np.float32)
+    for run in batch_runs:
+        for position, index in enumerate(np.ndindex(geometry.y_spatial)):
+            patch = windows[(run, *index)].reshape(run.stop - run.start, taps, groups, channels)
+            columns = patch.transpose(2, 0, 1, 3).reshape(groups, run.stop - run.start, taps * channels)
+            left = np.ascontiguousarray(gradients[position][..., run], dtype)
+            acc += np.matmul(left, columns).astype(np.float32, copy=False)
+    by_tap = acc.reshape(groups * outputs, *geometry.kernel, channels)
+    return np.ascontiguousarray(np.moveaxis(by_tap, -1, 1))

@@ -1,0 +1,103 @@
+"""Patches of a padded channels-last buffer, laid out as the rows of a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from flexc.numerics.block_float import BlockTensor
+from flexc.numerics.convolution_geometry import ConvGeometry
+
+Block = tuple[slice, slice]
+"""Images, and positions along the first spatial axis of y."""
+
+
+def taps_are_separate(windowed: BlockTensor, other: BlockTensor, kernel: tuple[int, ...]) -> bool:
+    """Whether every tap of a window is a segment of its own: along each axis one of the tiles is 1."""
+    return all(
+        taps == 1 or windowed.tile[axis] == 1 or other.tile[axis] == 1
+        for axis, taps in enumerate(kernel, start=2)
+    )
+
+
+def windows_of(geometry: ConvGeometry) -> list[tuple[slice, ...]]:
+    """For each tap, what it reads for all outputs: an index into a padded [N, spatial..., ...] buffer."""
+    return [
+        (
+            slice(None),
+            *(
+                slice(tap * dilation, tap * dilation + (outputs - 1) * stride + 1, stride)
+                for tap, dilation, outputs, stride in zip(
+                    taps, geometry.dilation, geometry.y_spatial, geometry.stride, strict=True
+                )
+            ),
+        )
+        for taps in product(*(range(extent) for extent in geometry.kernel))
+    ]
+
+
+def pad_channels_last(
+    x: NDArray[Any], geometry: ConvGeometry, dtype: np.dtype[Any], fill: int
+) -> NDArray[Any]:
+    """x [N, C, spatial...] as contiguous [N, spatial..., C] of ``dtype`` with the padding put in."""
+    last = np.moveaxis(x, 1, -1)
+    if not any(geometry.pads_begin + geometry.pads_end):
+        return np.ascontiguousarray(last, dtype)
+    sizes = zip(geometry.x_spatial, geometry.pads_begin, geometry.pads_end, strict=True)
+    shape = (x.shape[0], *(size + begin + end for size, begin, end in sizes), x.shape[1])
+    padded = np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype)
+    inside = tuple(
+        slice(begin, begin + size)
+        for begin, size in zip(geometry.pads_begin, geometry.x_spatial, strict=True)
+    )
+    padded[(slice(None), *inside)] = last
+    return padded
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The windows of x: ``windows`` is a view [N, spatial of y..., taps..., C] of the padded buffer."""
+
+    windows: NDArray[Any]
+    spatial_rank: int
+    is_matrix: bool
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32], geometry: ConvGeometry, dtype: np.dtype[Any]) -> Patches:
+        """Pad x [N, C, spatial...] and look at its windows."""
+        padded = pad_channels_last(x, geometry, dtype, 0)
+        spatial = padded.strides[1:-1]
+        step = tuple(s * n for s, n in zip(spatial, geometry.stride, strict=True))
+        tap_step = tuple(s * n for s, n in zip(spatial, geometry.dilation, strict=True))
+        windows = as_strided(
+            padded,
+            (x.shape[0], *geometry.y_spatial, *geometry.kernel, x.shape[1]),
+            (padded.strides[0], *step, *tap_step, padded.strides[-1]),
+            writeable=False,
+        )
+        return cls(windows, len(spatial), prod(geometry.kernel) == 1 and max(geometry.stride) == 1)
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        """Cut all positions into blocks of about ``rows``: whole images, or lines of one image."""
+        images, lines = self.windows.shape[:2]
+        line = prod(self.windows.shape[2 : 1 + self.spatial_rank])
+        image_step = max(1, rows // (lines * line))
+        line_step = lines if image_step > 1 else max(1, rows // line)
+        for image in range(0, images, image_step):
+            for start in range(0, lines, line_step):
+                yield slice(image, image + image_step), slice(start, start + line_step)
+
+    def rows(self, block: Block, channels: slice) -> NDArray[Any]:
+        """The block's patches as [positions, taps * channels]; a view where the buffer is such a matrix."""
+        view = self.windows[block][..., channels]
+        positions = prod(view.shape[: 1 + self.spatial_rank])
+        if self.is_matrix:
+            return view.reshape(positions, view.shape[-1])
+        return np.ascontiguousarray(view).reshape(positions, -1)

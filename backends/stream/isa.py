@@ -15,16 +15,22 @@ core's own box (``local``: a slot that every core has), or the position in the b
 
 **Slots.** A slot is a range of one memory, declared by ``slot``: ``depth`` buffers of ``size`` bytes one after
 another. ``next`` moves the slot to its next buffer, which then holds nothing. Reading what was not written
-since, or beyond the slot, is a fault. Buffers of different cores at one offset are one ``local`` slot.
+since, or beyond the slot, is a fault. Buffers of different cores at one offset are one ``local`` slot. A slot
+that is striped over the cores takes ceil(size / cores) bytes of each core's buffer for each of its buffers.
+
+**Packing.** Elements of less than a byte, or of 10 bits, lie one after the other from the low bits of a byte to
+the high, mantissas in two's complement. An operand of such a format has one dimension whose stride is one
+element and starts it on a byte; its other strides are whole bytes. fp10 runs start on a multiple of 4 elements.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 DIMS = 8
 LOOP_LEVELS = 6
@@ -70,6 +76,26 @@ FORMAT_BITS: dict[Format, int] = {
     Format.I1: 8,
 }
 
+COMPUTE_DIMS = "gnpqokrs"
+"""The dimensions of a compute record, in order; the first five make outputs."""
+
+LANES_AND_UNITS: dict[tuple[int, int], tuple[int, int]] = {
+    (4, 4): (24, 4),
+    (4, 8): (24, 2),
+    (8, 8): (12, 2),
+    (4, 16): (24, 1),
+    (8, 16): (12, 1),
+    (16, 16): (6, 1),
+}
+"""Lanes and units of a PE for the mantissa bits of its operands, the narrower first."""
+
+PES = 9
+OUTPUT_LANES = 4
+"""Lanes of a PE that may make different outputs: its fp32 adders."""
+
+ACCUMULATOR_BITS = 40
+"""An integer sum of a segment fits them with its sign."""
+
 MANTISSA_FORMATS: dict[int, Format] = {4: Format.M4, 8: Format.M8, 16: Format.M16}
 
 
@@ -112,59 +138,100 @@ class Opcode(IntEnum):
 
 @dataclass(frozen=True)
 class OpcodeSpec:
-    """What an opcode does, where it runs, what its operands are."""
+    """What an opcode does, where it runs, what its operands are, and which fields mean something to it.
+
+    The other fields of a record are zero, operands in the record beyond the named ones have no slot, and
+    dimensions from ``used_dims`` on are zero: anything else is a fault.
+    """
 
     engine: Engine
     operands: tuple[str, ...]
     meaning: str
+    fields: tuple[str, ...] = ()
 
 
 OPCODES: dict[Opcode, OpcodeSpec] = {
-    Opcode.HALT: OpcodeSpec("control", (), "The end of the program."),
+    Opcode.HALT: OpcodeSpec("control", (), "The end of the program: the last record, and it alone."),
     Opcode.SLOT: OpcodeSpec(
         "control",
         (),
         "Declares slot register `slot`: `depth` buffers of `size_bytes` from `address_bytes` on in `space`, for "
         "each core where `per_core` is 1. Ends the slots of that space that it overlaps. Holds nothing, unless "
-        "`keep` is 1 (DRAM that a symbol or an earlier slot filled).",
+        "`keep` is 1 (DRAM that a symbol or an earlier slot filled). Stands outside of loops.",
+        ("slot", "space", "per_core", "keep", "depth", "address_bytes", "size_bytes"),
     ),
-    Opcode.NEXT: OpcodeSpec("control", (), "Moves slot register `slot` to its next buffer, which holds nothing."),
-    Opcode.LOOP: OpcodeSpec("control", (), "Repeats the records up to the matching `end` `count` times."),
+    Opcode.NEXT: OpcodeSpec(
+        "control", (), "Moves slot register `slot` to its next buffer, which holds nothing.", ("slot",)
+    ),
+    Opcode.LOOP: OpcodeSpec(
+        "control", (), "Repeats the records up to the matching `end` `count` times (at least once).", ("count",)
+    ),
     Opcode.END: OpcodeSpec("control", (), "Closes the innermost loop."),
     Opcode.LOAD: OpcodeSpec(
-        "dma_in", ("dst", "src"), "Copies a box from DRAM on chip; outside elements become `immediate[0]`."
+        "dma_in",
+        ("dst", "src"),
+        "Copies a box from DRAM on chip; outside elements become `immediate[0]`. Both formats are equal, or "
+        "`src` is fp10 and `dst` fp32.",
+        ("used_dims", "core_grid", "immediate"),
     ),
     Opcode.GATHER: OpcodeSpec(
         "dma_in",
         ("dst", "src", "indices"),
         "As load, but the coordinate of dimension `axis` in `src` is read from `indices` (negative: from the "
         "end, `immediate_int`); an index out of range is a fault.",
+        ("used_dims", "core_grid", "immediate", "axis", "immediate_int"),
     ),
-    Opcode.STORE: OpcodeSpec("dma_out", ("dst", "src"), "Copies the inside of a box to DRAM."),
+    Opcode.STORE: OpcodeSpec(
+        "dma_out",
+        ("dst", "src"),
+        "Copies the inside of a box to DRAM. Both formats are equal, or `src` is fp32 and `dst` fp10, which "
+        "must hold every value exactly.",
+        ("used_dims", "core_grid"),
+    ),
     Opcode.COMPUTE: OpcodeSpec(
         "cores",
         ("acc", "a", "a_exponent", "b", "b_exponent"),
         "One buffer tile of a contraction over dimensions g n p q o (outputs) and k r s (reduced): segments in "
         "the order k, r, s; each an exact integer sum, rounded once to fp32 and added to `acc`. `acc` starts "
-        "from +0 where every loop of `init_loops` is in its first iteration. With fp32 operands (no "
-        "exponents), a plain fp32 product on the vector unit.",
+        "from +0 where every loop of `init_loops` is in its first iteration. A segment ends where the group "
+        "axis of a or of b crosses a multiple of its group length; the exponent's stride along k (along g, "
+        "where the group axis is g alone) is the distance from group to group, counted from the group of the "
+        "box's first element. With fp32 operands (no exponents), a plain fp32 product on the vector unit.",
+        (
+            "used_dims",
+            "core_grid",
+            "a_group",
+            "b_group",
+            "a_axis",
+            "b_axis",
+            "whole_axis",
+            "init_loops",
+            "stream",
+            "lane",
+            "unit",
+            "pe",
+        ),
     ),
     Opcode.CONVERT: OpcodeSpec(
         "converter",
         ("mantissa", "exponent", "src", "position"),
         "Quantizes fp32 in groups of `a_group` along dimension `axis`, over all cores' boxes together. The box "
-        "must start on a group and end on one or at the limit. `position` has no slot: its strides give the "
-        "flat index of an element, for stochastic rounding.",
+        "must start on a group and end on one or at the limit; the exponent's stride along `axis` is the "
+        "distance from group to group. `position` has no slot: its offset and strides, in elements, give the "
+        "flat index of a coordinate, for stochastic rounding.",
+        ("function", "used_dims", "axis", "core_grid", "a_group", "seed", "stream_number"),
     ),
     Opcode.VECTOR: OpcodeSpec(
         "vector",
         ("dst", "x", "y", "z", "u", "v"),
         "`function` of the sources, elementwise or over the last `reduced_dims` dimensions.",
+        ("function", "used_dims", "reduced_dims", "core_grid", "immediate"),
     ),
     Opcode.NORM: OpcodeSpec(
         "lightnorm",
         ("dst", "x", "mean", "scale", "gamma_q", "beta"),
         "LightNorm with given statistics, channels along dimension `axis` (boxes start on a multiple of 4).",
+        ("function", "used_dims", "axis", "core_grid"),
     ),
 }
 
@@ -303,3 +370,10 @@ def _dtype(fields: tuple[FieldSpec, ...]) -> np.dtype[np.void]:
 DIM = _dtype(DIM_FIELDS)
 OPERAND = _dtype(OPERAND_FIELDS)
 RECORD = np.dtype([*_dtype(RECORD_FIELDS).descr, ("dim", DIM, (DIMS,)), ("operand", OPERAND, (OPERANDS,))])
+
+
+def blank_records(count: int) -> NDArray[Any]:
+    """``count`` records in which nothing is set: every field zero, no operand in a slot."""
+    records = np.zeros(count, RECORD)
+    records["operand"]["slot"] = NO_SLOT
+    return records

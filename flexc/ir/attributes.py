@@ -92,6 +92,11 @@ def real(value: float) -> FloatAttr:
     return FloatAttr(float(np.float32(value)), f32)
 
 
+def reals(values: Sequence[float]) -> ArrayAttr[FloatAttr]:
+    """An array of f32 attributes. (A dense f32 array does not parse back where its text is hexadecimal.)"""
+    return ArrayAttr([real(value) for value in values])
+
+
 def literal(attribute: Attribute) -> Literal:
     """The Python value of an attribute of an op; TypeError for one that stands for none."""
     match attribute:
@@ -103,7 +108,7 @@ def literal(attribute: Attribute) -> Literal:
             return attribute.data
         case DenseArrayBase():
             return tuple(attribute.get_values())
-        case ArrayAttr():
-            raise TypeError("an array attribute has no literal; use a dense array")
+        case ArrayAttr() if all(isinstance(one, FloatAttr) for one in attribute):
+            return tuple(one.value.data for one in attribute)
         case _:
             raise TypeError(f"{attribute.name} has no literal")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import DenseArrayBase, FloatAttr, StringAttr, TensorType
+from xdsl.dialects.builtin import ArrayAttr, FloatAttr, StringAttr, TensorType
 from xdsl.ir import Dialect
 from xdsl.irdl import (
     attr_def,
@@ -41,7 +41,7 @@ class InferOp(TensorOp):
     eps = attr_def(base(FloatAttr))
     rounding = attr_def(StringAttr)
     activation = attr_def(StringAttr)
-    activation_parameters = attr_def(base(DenseArrayBase))
+    activation_parameters = attr_def(base(ArrayAttr))
     out = result_def(_tensor)
     source = opt_attr_def(SourceAttr)
     traits = traits_def(Pure())

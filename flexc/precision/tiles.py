@@ -1,0 +1,31 @@
+"""Which elements share an exponent: the tiles of a contraction's operands (numerics, section 1).
+
+Groups run along the reduced axis that a sliding window does not shift, so that no window splits a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def conv_input_tile(rank: int, group_length: int) -> tuple[int, ...]:
+    """x [N, C, spatial...]: groups of channels at one position."""
+    return (1, group_length, *(1,) * (rank - 2))
+
+
+def conv_weight_tile(shape: Sequence[int], group_length: int) -> tuple[int, ...]:
+    """w [O, I, kernel...]: groups of input channels at one tap; a whole kernel if I = 1 (depthwise)."""
+    _, channels, *kernel = shape
+    if channels == 1:
+        return (1, 1, *kernel)
+    return (1, group_length, *(1,) * len(kernel))
+
+
+def matmul_left_tile(rank: int, group_length: int) -> tuple[int, ...]:
+    """a [..., M, K]: groups along K."""
+    return (*(1,) * (rank - 1), group_length)
+
+
+def matmul_right_tile(rank: int, group_length: int) -> tuple[int, ...]:
+    """b [..., K, N]: groups along K."""
+    return (*(1,) * (rank - 2), group_length, 1)

@@ -149,8 +149,8 @@ class BlockTensor:
         cut = cut_tile(tile, mantissa.shape)
         if exponent.shape != groups_shape(mantissa.shape, cut) or exponent.dtype != np.uint8:
             raise ValueError(
-                f"exponent plane {exponent.dtype}{list(exponent.shape)} does not belong to mantissas of shape "
-                f"{list(mantissa.shape)} in tiles of {list(cut)}"
+                f"exponent plane {exponent.dtype}{list(exponent.shape)} does not belong to mantissas of "
+                f"shape {list(mantissa.shape)} in tiles of {list(cut)}"
             )
         if mantissa.size:
             largest = max(int(mantissa.max()), -int(mantissa.min()))

@@ -9,6 +9,7 @@ default lengths, fp64 for the wide ones. What fits neither goes to the reference
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def run_slices(length: int, *cuts: tuple[int, int]) -> list[slice]:
     for offset, extent in cuts:
         bounds.update(range(extent - offset % extent, length, extent))
     ordered = sorted(bounds)
-    return [slice(start, stop) for start, stop in zip(ordered, ordered[1:], strict=False)]
+    return [slice(start, stop) for start, stop in pairwise(ordered)]
 
 
 def longest(runs: Sequence[slice]) -> int:

@@ -48,6 +48,7 @@ def rows_exact_as_a_whole(rows: LengthBound | None, columns: LengthBound | None)
 
 def least_exponent(t: BlockTensor, axes: tuple[int, ...]) -> NDArray[np.uint8]:
     """The least exponent of the nonzero groups along ``axes``, an entry for each index of the other axes."""
+    exponent: NDArray[np.uint8]
     exponent = np.where(t.exponent == 0, np.uint8(_NO_GROUP), t.exponent).min(axis=axes, initial=_NO_GROUP)
     kept = [axis for axis in range(len(t.shape)) if axis not in axes]
     for position, axis in enumerate(kept):

@@ -51,7 +51,7 @@ def block_conv(
     dilation: Sequence[int],
     group: int,
 ) -> NDArray[np.float32]:
-    """y [N, O, spatial...] of x [N, C, spatial...], w [O, C / group, kernel...] and bias [O]; channels last in memory.
+    """y [N, O, spatial...] of x [N, C, spatial...], w [O, C / group, kernel...], bias [O]; channels last.
 
     ``pads`` are all begins, then all ends. Raises ValueError for shapes or attributes that do not belong
     together, NonFiniteError where a rounding overflows.

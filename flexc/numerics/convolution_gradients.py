@@ -169,7 +169,7 @@ def _weight_grad_by_positions(
     groups, channels = geometry.group, geometry.w_shape[1]
     outputs, taps = geometry.w_shape[0] // groups, prod(geometry.kernel)
     positions = prod(geometry.y_spatial)
-    # [positions, groups, outputs, n]
+    # Positions, groups, outputs, images.
     gradients = g.values.reshape(g.shape[0], groups, outputs, positions).transpose(3, 1, 2, 0)
     windows = Patches.of(x.values, geometry, dtype).windows
     acc = np.zeros((groups, outputs, taps * channels), np.float32)

@@ -29,13 +29,14 @@ def pack_fp10(x: NDArray[np.float32]) -> NDArray[np.uint16]:
         | np.maximum(field, 0).astype(np.uint32) << np.uint32(4)
         | fraction
     )
-    return code.astype(np.uint16)
+    codes: NDArray[np.uint16] = code.astype(np.uint16)
+    return codes
 
 
 def unpack_fp10(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
     """The fp32 values of FP10A codes.
 
-    Raises ValueError for a code that no value has: exponent field 0 or 31 other than code 0, or bits above the tenth.
+    Raises ValueError for a code that no value has: exponent field 0 (but for code 0) or 31, or over ten bits.
     """
     words = codes.astype(np.uint32)
     field = words >> np.uint32(_FRACTION_BITS) & np.uint32(31)

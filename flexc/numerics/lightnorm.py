@@ -158,7 +158,7 @@ def lightnorm_infer_constants(
     eps: float,
     rounding: str = Rounding.NEAREST,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """(mean, scale, gamma_q) [C] of an imported BatchNormalization, as :func:`lightnorm_normalize` takes them."""
+    """(mean, scale, gamma_q) [C] of an imported BatchNormalization, for :func:`lightnorm_normalize`."""
     op = "lightnorm_infer"
     _require_vectors(op, gamma=gamma, mean=mean, var=var)
     with np.errstate(all="ignore"):
@@ -179,7 +179,10 @@ def lightnorm_range_constants(
     eps: float,
     rounding: str = Rounding.NEAREST,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """(mean, scale, gamma_q) [C] of running statistics; ``positions_per_chunk`` is that of a training batch."""
+    """(mean, scale, gamma_q) [C] of running statistics, for :func:`lightnorm_normalize`.
+
+    ``positions_per_chunk`` is that of a training batch.
+    """
     op = "lightnorm_infer"
     _require_vectors(op, gamma=gamma, mean=running_mean, range=running_range)
     return (

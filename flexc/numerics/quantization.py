@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexc.numerics.block_float import (
-    EXPONENT_BIAS,
     BlockFormat,
     BlockTensor,
     Rounding,
@@ -26,12 +25,11 @@ from flexc.numerics.block_float import (
     expand_groups,
     groups_shape,
 )
-from flexc.numerics.errors import NonFiniteError, require_finite
+from flexc.numerics.errors import require_finite
 from flexc.numerics.random_bits import random_bits
 
 _PIECE_ELEMENTS = 1 << 16
 _FRACTION_BITS = 23
-_EXPONENT_OF_INFINITY = 255
 
 
 def quantize(
@@ -136,9 +134,10 @@ def _group_maximum(e: NDArray[np.int32], tile: tuple[int, ...]) -> NDArray[np.in
 
 @dataclass(frozen=True)
 class _AxisGroups:
-    """A dense tensor as [outer, length, inner] in the order of its memory, groups of ``extent`` in the middle.
+    """A dense tensor as [outer, length, inner] in the order of its memory, groups in the middle.
 
-    ``order`` lists the tensor's axes from the outermost in memory to the innermost.
+    A group has ``extent`` elements; ``order`` lists the tensor's axes from the outermost in
+    memory to the innermost.
     """
 
     order: tuple[int, ...]
@@ -226,7 +225,7 @@ def _round_piece(x: NDArray[np.float32], values: NDArray[np.float32], p: int) ->
         largest = np.maximum.reduce(magnitude[:, :, 0], axis=1)[:, np.newaxis]
     else:
         largest = np.maximum.reduce(magnitude, axis=1)
-    top = largest >> np.uint32(_FRACTION_BITS + 1)
+    top: NDArray[np.uint32] = largest >> np.uint32(_FRACTION_BITS + 1)
     if top.max() > 230 or (top - np.uint32(1)).min() < p + 1:
         return None
     biased = np.maximum(top, np.uint32(p + 2))

@@ -6,6 +6,7 @@ Two runs agree within 1e-5 of the largest magnitude; the promise of equal bytes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,10 +67,17 @@ def conv(
 
 
 def _depthwise(padded: Float32Array, w: Float32Array, windows: Windows, out: Float32Array) -> None:
-    out[...] = 0
-    for tap in windows.taps():
-        by_channel: Float32Array = w[(slice(None), 0, *tap)]
-        out += padded[(slice(None), *windows.tap_slices(tap))] * by_channel
+    """out = the sum over taps of the shifted input times the tap's weights, channel by channel."""
+    # Weights repeated along all but the first spatial dimension make one long run of each row.
+    by_channel: Float32Array = np.moveaxis(w[:, 0], 0, -1)
+    by_tap = {tap: np.broadcast_to(by_channel[tap], out.shape[2:]).copy() for tap in windows.taps()}
+    for images, rows in windows.blocks(out.shape[0], math.prod(out.shape[2:])):
+        total = out[images, rows]
+        product = np.empty_like(total)
+        total[...] = 0
+        for tap, weights in by_tap.items():
+            np.multiply(padded[(images, *windows.tap_slices(tap, rows))], weights, out=product)
+            total += product
 
 
 def _unfolded_product(
@@ -78,12 +86,13 @@ def _unfolded_product(
     """out [N, output..., O] = windows of padded [N, spatial..., C] times kernel [taps..., C, O]."""
     columns = kernel.reshape(-1, kernel.shape[-1])
     unfolded = _windows_view(padded, windows)
-    rows = max(1, PATCH_ELEMENTS // max(1, unfolded[0, 0].size))
-    for image, target in zip(unfolded, out, strict=True):
-        for first in range(0, target.shape[0], rows):
-            patch = image[first : first + rows]
-            flat = patch.reshape(-1, columns.shape[0])
-            target[first : first + rows] = (flat @ columns).reshape(target[first : first + rows].shape)
+    for images, rows in windows.blocks(out.shape[0], math.prod(unfolded.shape[2:]), PATCH_ELEMENTS):
+        patches = unfolded[images, rows].reshape(-1, columns.shape[0])
+        target = out[images, rows]
+        if target.flags.c_contiguous:
+            np.matmul(patches, columns, out=target.reshape(-1, columns.shape[1]))
+        else:
+            target[...] = np.matmul(patches, columns).reshape(target.shape)
 
 
 def _windows_view(padded: Float32Array, windows: Windows) -> Float32Array:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.numerics.elementwise import Float32Array, map_blocks
+from flexc.numerics.elementwise import Float32Array, map_blocks, select
 
 F = np.float32
 
@@ -122,20 +122,29 @@ def split_exponent(x: Float32Array) -> tuple[Float32Array, Float32Array]:
     return k, bits.view(np.float32) - F(1.0)
 
 
-def exp_block(x: Float32Array) -> Float32Array:
-    """exp: x = n ln 2 + r, |r| <= ln 2 / 2; 1 + (r + r**2 P(r)), scaled by 2**n."""
-    bounded = np.minimum(np.maximum(x, _EXP_LOWEST), _EXP_HIGHEST)
-    n = nearest_multiple_of_ln2(bounded)
-    r = bounded
+def exp_parts(x: Float32Array) -> tuple[Float32Array, NDArray[np.int32]]:
+    """(w, n) with e**x = (1 + w) 2**n for -104 <= x <= 89; overwrites x.
+
+    x = n ln 2 + r with |r| <= ln 2 / 2, and w = r + r**2 P(r). Of a NaN, w is NaN and n means nothing.
+    """
+    n = nearest_multiple_of_ln2(x)
+    r = x
     r -= n * LN2_HI
     r -= n * LN2_LO
-    y = horner(EXP_COEFFICIENTS, r)
-    y *= r
-    y *= r
-    y += r
+    w = horner(EXP_COEFFICIENTS, r)
+    w *= r
+    w *= r
+    w += r
+    return w, n.astype(np.int32)
+
+
+def exp_block(x: Float32Array) -> Float32Array:
+    """exp: x cut to [-104, 89], where the result is +0 or inf already; then (1 + w) 2**n."""
+    bounded = np.maximum(x, _EXP_LOWEST)
+    np.minimum(bounded, _EXP_HIGHEST, out=bounded)
+    y, n = exp_parts(bounded)
     y += F(1.0)
-    # A NaN has no integer: whatever the conversion gives, y is NaN and stays so.
-    return scale_by_power_of_two(y, n.astype(np.int32))
+    return scale_by_power_of_two(y, n)
 
 
 def log_block(x: Float32Array) -> Float32Array:
@@ -172,7 +181,7 @@ def tanh_block(x: Float32Array) -> Float32Array:
     far += F(1.0)
     far = F(2.0) / far
     far = F(1.0) - far
-    return np.copysign(np.where(a < _TANH_SPLIT, near, far), x)
+    return np.copysign(select(a < _TANH_SPLIT, near, far), x)
 
 
 def erf_block(x: Float32Array) -> Float32Array:
@@ -185,13 +194,29 @@ def erf_block(x: Float32Array) -> Float32Array:
     far = horner(_ERF_FAR, cut)
     far *= cut
     far = F(1.0) - exp_block(far)
-    return np.copysign(np.where(a < _ERF_SPLIT, near, far), x)
+    return np.copysign(select(a < _ERF_SPLIT, near, far), x)
 
 
 def sigmoid_block(x: Float32Array) -> Float32Array:
-    """sigmoid: t = exp(-|x|); t / (1 + t) below zero, 1 / (1 + t) from zero on."""
-    t = exp_block(-np.abs(x))
-    numerator = np.where(x < F(0.0), t, F(1.0))
-    t += F(1.0)
-    numerator /= t
-    return numerator
+    """sigmoid: with t = exp(-|x|), t / (1 + t) below zero and 1 / (1 + t) from zero on.
+
+    The quotient is corrected once by what the roundings of 1 + w (inside t) and of 1 + t left out.
+    """
+    bounded = -np.abs(x)
+    np.maximum(bounded, _EXP_LOWEST, out=bounded)
+    w, n = exp_parts(bounded)
+    t = w + F(1.0)
+    t_left_out = w - (t - F(1.0))
+    t_left_out /= t
+    t = scale_by_power_of_two(t, n)
+    divisor = t + F(1.0)
+    divisor_left_out = t - (divisor - F(1.0))
+    divisor_left_out /= divisor
+    below = x < F(0.0)
+    quotient = select(below, t, np.ones_like(t))
+    quotient /= divisor
+    correction = t_left_out * below
+    correction -= divisor_left_out
+    correction *= quotient
+    quotient += correction
+    return quotient

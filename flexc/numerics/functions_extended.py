@@ -23,7 +23,7 @@ from flexc.numerics.functions import (
 F = np.float32
 Pair = tuple[Float32Array, Float32Array]
 
-_ONE, _TWO = np.array(1.0, F), np.array(2.0, F)
+_ZERO, _ONE, _TWO = np.array(0.0, F), np.array(1.0, F), np.array(2.0, F)
 _SPLITTER = F(4097.0)
 _TWO_THIRDS = (np.array(0.666666687, F), np.array(-1.98682149e-08, F))
 _LOG_TAIL = (F(0.399999976), F(0.285719723), F(0.221797287), F(0.19556424))
@@ -53,7 +53,23 @@ def two_product(a: Float32Array, b: Float32Array) -> Pair:
 def multiply_pairs(a: Pair, b: Pair) -> Pair:
     """The product of two pairs, to about 2**-45 of itself."""
     product, error = two_product(a[0], b[0])
-    return fast_two_sum(product, error + (a[0] * b[1] + a[1] * b[0]))
+    crossed: Float32Array = a[0] * b[1] + a[1] * b[0]
+    return fast_two_sum(product, error + crossed)
+
+
+def divide_pairs(a: Pair, b: Pair) -> Pair:
+    """The quotient of two pairs, to about 2**-44 of itself; its low part may exceed half an ulp."""
+    quotient: Float32Array = a[0] / b[0]
+    product, error = two_product(quotient, b[0])
+    residual: Float32Array = ((a[0] - product) - error) + (a[1] - quotient * b[1])
+    return quotient, residual / b[0]
+
+
+def round_product(x: Float32Array, pair: Pair) -> Float32Array:
+    """x times a pair as one fp32, to about 1 ulp: x * hi + x * lo."""
+    product: Float32Array = x * pair[0]
+    product += x * pair[1]
+    return product
 
 
 def exp_extended(x: Pair) -> tuple[Float32Array, Float32Array, NDArray[np.int32]]:
@@ -63,7 +79,7 @@ def exp_extended(x: Pair) -> tuple[Float32Array, Float32Array, NDArray[np.int32]
     exact = hi - n * LN2_HI
     low_product = n * LN2_LO
     r = exact - low_product
-    r_lo = ((exact - r) - low_product) + lo
+    r, r_lo = fast_two_sum(r, ((exact - r) - low_product) + lo)
     tail = horner(EXP_COEFFICIENTS, r)
     tail *= r
     tail *= r
@@ -78,14 +94,12 @@ def log_extended(x: Float32Array) -> Pair:
     """The natural logarithm of positive finite x as a pair, to about 2**-34 of itself."""
     k, f = split_exponent(x)
     divisor, divisor_lo = fast_two_sum(_TWO, f)
-    s = f / divisor
-    product, error = two_product(s, divisor)
-    s_lo = (((f - product) - error) - s * divisor_lo) / divisor
-    z = multiply_pairs((s, s_lo), (s, s_lo))
+    s = divide_pairs((f, _ZERO), (divisor, divisor_lo))
+    z = multiply_pairs(s, s)
     c = fast_two_sum(_TWO_THIRDS[0], z[0] * horner(_LOG_TAIL, z[0]) + _TWO_THIRDS[1])
     series = multiply_pairs(z, c)
     factor, error = fast_two_sum(_TWO, series[0])
-    log_m = multiply_pairs((s, s_lo), (factor, error + series[1]))
+    log_m = multiply_pairs(s, (factor, error + series[1]))
     total, error = two_sum(k * LN2_HI, log_m[0])
     return fast_two_sum(total, error + (k * LN2_LO + log_m[1]))
 

@@ -10,37 +10,41 @@ from typing import Literal
 
 import numpy as np
 
-from flexc.numerics.elementwise import Float32Array, map_blocks
+from flexc.numerics.elementwise import Float32Array, map_blocks, select
 from flexc.numerics.functions import horner, scale_by_power_of_two
 from flexc.numerics.functions_extended import (
     Pair,
+    divide_pairs,
     exp_extended,
     fast_two_sum,
     multiply_pairs,
+    round_product,
     two_product,
     two_sum,
 )
 
 F = np.float32
-_ONE = np.array(1.0, F)
+_ZERO, _ONE = np.array(0.0, F), np.array(1.0, F)
 GeluForm = Literal["none", "tanh"]
 
 _CUT = F(14.5)
 _CUT_TANH = F(11.0)
 """From here on gelu(x) is x, and -gelu(-x) is below half the smallest subnormal."""
-_TAIL_CENTRE = np.array(3.0, F)
-_TAIL_CONSTANT = (np.array(0.729083717, F), np.array(-2.64906586e-08, F))
+_TAIL_CENTRE = np.array(2.0, F)
+_TAIL_CONSTANT = (np.array(0.672408, F), np.array(1.9966096e-08, F))
 _TAIL = (
-    F(-0.509332001),
-    F(0.230017707),
-    F(-0.0472624451),
-    F(-0.0104626184),
-    F(0.00696771638),
-    F(0.00102487789),
-    F(-0.00102859829),
-    F(-0.000243668386),
-    F(0.000127891224),
-    F(5.25778159e-05),
+    F(-0.331404448),
+    F(0.0287973825),
+    F(0.0367185809),
+    F(-0.00047000614),
+    F(-0.00672752783),
+    F(-0.00194885151),
+    F(0.000798722554),
+    F(0.000824215065),
+    F(0.000172454718),
+    F(-0.000125186285),
+    F(-8.8713663e-05),
+    F(-1.64884914e-05),
 )
 _CUBIC = (np.array(0.0713548139, F), np.array(2.39883247e-09, F))
 _LINEAR = (np.array(1.59576917, F), np.array(-4.53406812e-08, F))
@@ -63,10 +67,12 @@ def gelu_block(x: Float32Array) -> Float32Array:
     m, m_lo, n = exp_extended((square[0] * F(-0.5), square[1] * F(-0.5)))
     tail = multiply_pairs((m, m_lo), _scaled_tail(t))
     cut = np.copysign(t, x)
-    below = scale_by_power_of_two(cut * tail[0] + cut * tail[1], n)
+    below = scale_by_power_of_two(round_product(cut, tail), n)
     phi, phi_lo = fast_two_sum(_ONE, -scale_by_power_of_two(tail[0].copy(), n))
     phi_lo -= scale_by_power_of_two(tail[1], n)
-    return np.where(x < F(0.0), below, x * phi + cut * phi_lo)
+    above: Float32Array = x * phi
+    above += cut * phi_lo
+    return select(x < F(0.0), below, above)
 
 
 def gelu_tanh_block(x: Float32Array) -> Float32Array:
@@ -74,25 +80,21 @@ def gelu_tanh_block(x: Float32Array) -> Float32Array:
     t = np.minimum(np.abs(x), _CUT_TANH)
     cubic = multiply_pairs(_CUBIC, two_product(t, t))
     factor, error = two_sum(_LINEAR[0], cubic[0])
-    z = multiply_pairs((t, np.zeros_like(t)), (factor, error + (cubic[1] + _LINEAR[1])))
+    z = multiply_pairs((t, _ZERO), (factor, error + (cubic[1] + _LINEAR[1])))
     m, m_lo, n = exp_extended((-z[0], -z[1]))
     divisor, divisor_lo = fast_two_sum(_ONE, scale_by_power_of_two(m.copy(), n))
-    below = _divide_pairs((m, m_lo), (divisor, divisor_lo))
-    above = _divide_pairs((np.ones_like(m), np.zeros_like(m)), (divisor, divisor_lo))
+    below = divide_pairs((m, m_lo), (divisor, divisor_lo))
+    above = divide_pairs((_ONE, _ZERO), (divisor, divisor_lo))
     cut = np.copysign(t, x)
-    negative = scale_by_power_of_two(cut * below[0] + cut * below[1], n)
-    return np.where(x < F(0.0), negative, x * above[0] + cut * above[1])
+    negative = scale_by_power_of_two(round_product(cut, below), n)
+    positive: Float32Array = x * above[0]
+    positive += cut * above[1]
+    return select(x < F(0.0), negative, positive)
 
 
 def _scaled_tail(t: Float32Array) -> Pair:
-    """exp(t**2 / 2) Phi(-t) for 0 <= t <= 14.5: a polynomial in u = (t - 3) / (t + 3), over t + 3."""
+    """exp(t**2 / 2) Phi(-t) for 0 <= t <= 14.5: a polynomial in u = (t - 2) / (t + 2), over t + 2."""
     divisor, divisor_lo = two_sum(_TAIL_CENTRE, t)
     u = (t - _TAIL_CENTRE) / divisor
     numerator, error = fast_two_sum(_TAIL_CONSTANT[0], u * horner(_TAIL, u))
-    return _divide_pairs((numerator, error + _TAIL_CONSTANT[1]), (divisor, divisor_lo))
-
-
-def _divide_pairs(a: Pair, b: Pair) -> Pair:
-    quotient = a[0] / b[0]
-    product, error = two_product(quotient, b[0])
-    return quotient, (((a[0] - product) - error) + (a[1] - quotient * b[1])) / b[0]
+    return divide_pairs((numerator, error + _TAIL_CONSTANT[1]), (divisor, divisor_lo))

@@ -1,7 +1,7 @@
 """Elementwise functions of a few IEEE operations: roots, signs, and piecewise linear activations.
 
-Where a comparison decides (relu, clip, hard_sigmoid) a zero result is +0; elsewhere zeros follow IEEE.
-NaN propagates through all of them.
+Where a comparison decides (relu, leaky_relu, clip, hard_sigmoid) a zero result is +0; elsewhere zeros follow
+IEEE. NaN propagates through all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.numerics.elementwise import Float32Array, map_blocks
+from flexc.numerics.elementwise import Float32Array, map_blocks, select
 
 F = np.float32
 Number = TypeVar("Number", bound=np.number)
@@ -34,23 +34,29 @@ def floor(x: Float32Array) -> Float32Array:
 
 def neg(x: NDArray[Number]) -> NDArray[Number]:
     """-x; in fp32 the sign bit is flipped, so neg(+0) = -0."""
-    return np.negative(x)
+    result: NDArray[Number] = np.negative(x)
+    return result
 
 
 def absolute(x: NDArray[Number]) -> NDArray[Number]:
     """|x|; in fp32 the sign bit is cleared."""
-    return np.abs(x)
+    result: NDArray[Number] = np.abs(x)
+    return result
 
 
 def relu(x: Float32Array) -> Float32Array:
     """x where x > 0, otherwise +0."""
-    return map_blocks("relu", lambda block: _maximum_with_zero(block), x)
+    return map_blocks("relu", _maximum_with_zero, x)
 
 
 def leaky_relu(x: Float32Array, *, alpha: float = 0.01) -> Float32Array:
-    """x where x >= 0, otherwise RN32(alpha) * x."""
+    """x where x >= 0, otherwise RN32(alpha) * x; zero results are +0."""
     slope = F(alpha)
-    return map_blocks("leaky_relu", lambda block: np.where(block < F(0.0), block * slope, block), x)
+
+    def kernel(block: Float32Array) -> Float32Array:
+        return select(block < F(0.0), block * slope, block) + F(0.0)
+
+    return map_blocks("leaky_relu", kernel, x)
 
 
 def clip(x: Float32Array, *, minimum: float | None = None, maximum: float | None = None) -> Float32Array:

@@ -50,9 +50,10 @@ def _positive_power(x: Float32Array, y: Float32Array) -> Float32Array:
     log_hi, log_lo = log_extended(x)
     bounded = np.minimum(np.maximum(y, -_LARGEST_EXPONENT), _LARGEST_EXPONENT)
     product, error = two_product(bounded, log_hi)
-    product, error = fast_two_sum(product, error + bounded * log_lo)
+    error += bounded * log_lo
+    product, error = fast_two_sum(product, error)
     in_range: NDArray[np.bool_] = np.abs(product) < _ARGUMENT_BOUND
-    error = np.where(in_range, error, F(0.0))
+    np.copyto(error, F(0.0), where=~in_range)
     argument = np.minimum(np.maximum(product, -_ARGUMENT_BOUND), _ARGUMENT_BOUND)
     mantissa, _, n = exp_extended((argument, error))
     return scale_by_power_of_two(mantissa, n)

@@ -75,7 +75,7 @@ def batch_norm(
         scale = gamma / np.sqrt(variance + F(eps))
         shift = beta - mean * scale
         by_channel = (-1, *(1,) * (x.ndim - 2))
-        y = x * scale.reshape(by_channel)
+        y: Float32Array = x * scale.reshape(by_channel)
         y += shift.reshape(by_channel)
     return y
 
@@ -86,6 +86,6 @@ def _shifted_exponentials(
     x = np.asarray(x)
     require_float32(name, x)
     with np.errstate(all="ignore"):
-        shifted = x - reduce_max(x, axes=(axis,), keepdims=True)
+        shifted: Float32Array = x - reduce_max(x, axes=(axis,), keepdims=True)
     exponentials = exp(shifted)
     return shifted, exponentials, reduce_sum(exponentials, axes=(axis,), keepdims=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from functools import reduce
+from typing import Protocol
 
 import numpy as np
 
@@ -11,6 +12,12 @@ from flexc.numerics.elementwise import Float32Array, require_float32
 from flexc.numerics.reductions import has_negative_zero
 from flexc.numerics.vector import maximum
 from flexc.numerics.windows import Windows
+
+
+class Join(Protocol):
+    """A two-operand operation that writes where it is told."""
+
+    def __call__(self, best: Float32Array, tap: Float32Array, /, *, out: Float32Array) -> Float32Array: ...
 
 
 def max_pool(
@@ -33,14 +40,10 @@ def max_pool(
         x.shape, kernel=kernel, stride=stride, pads=pads, dilation=dilation, ceil_mode=ceil_mode
     )
     padded = windows.pad_channels_last(x, -np.inf)
-    taps = [padded[(slice(None), *windows.tap_slices(tap))] for tap in windows.taps()]
-    if has_negative_zero(x):
-        best = reduce(maximum, taps)
-    else:
-        # Without -0 equal values have equal bits, so which of them wins does not show.
-        best = taps[0].copy()
-        for tap in taps[1:]:
-            np.maximum(best, tap, out=best)
+    # Without -0 equal values have equal bits, so which of them wins does not show.
+    join = _first_maximum if has_negative_zero(x) else np.maximum
+    best = np.full((x.shape[0], *windows.output_size, x.shape[1]), -np.inf, np.float32)
+    _fold_taps(join, padded, windows, best)
     return np.moveaxis(best, -1, 1)
 
 
@@ -70,8 +73,20 @@ def average_pool(
         count = np.multiply.outer(count, windows.covered(dim, with_padding=count_include_pad))
     total = np.zeros((x.shape[0], *windows.output_size, x.shape[1]), np.float32)
     with np.errstate(all="ignore"):
-        for tap in windows.taps():
-            # A padded tap joins +0, which changes no sum that started from +0.
-            total += padded[(slice(None), *windows.tap_slices(tap))]
+        # A padded tap joins +0, which changes no sum that started from +0.
+        _fold_taps(np.add, padded, windows, total)
         total /= count.astype(np.float32)[..., None]
     return np.moveaxis(total, -1, 1)
+
+
+def _fold_taps(join: Join, padded: Float32Array, windows: Windows, out: Float32Array) -> None:
+    """out = join(out, tap) for the taps in row-major order, block by block of rows."""
+    for images, rows in windows.blocks(out.shape[0], math.prod(out.shape[2:])):
+        target = out[images, rows]
+        for tap in windows.taps():
+            join(target, padded[(images, *windows.tap_slices(tap, rows))], out=target)
+
+
+def _first_maximum(best: Float32Array, tap: Float32Array, *, out: Float32Array) -> Float32Array:
+    out[...] = maximum(best, tap)
+    return out

@@ -60,17 +60,20 @@ def maximum(x: NDArray[Number], y: NDArray[Number]) -> NDArray[Number]:
 
 def equal(x: NDArray[Scalar], y: NDArray[Scalar]) -> NDArray[np.bool_]:
     """x == y, broadcast."""
-    return np.equal(x, y)
+    result: NDArray[np.bool_] = np.equal(x, y)
+    return result
 
 
 def less(x: NDArray[Number], y: NDArray[Number]) -> NDArray[np.bool_]:
     """x < y, broadcast."""
-    return np.less(x, y)
+    result: NDArray[np.bool_] = np.less(x, y)
+    return result
 
 
 def greater(x: NDArray[Number], y: NDArray[Number]) -> NDArray[np.bool_]:
     """x > y, broadcast."""
-    return np.greater(x, y)
+    result: NDArray[np.bool_] = np.greater(x, y)
+    return result
 
 
 def where(condition: NDArray[np.bool_], x: NDArray[Scalar], y: NDArray[Scalar]) -> NDArray[Scalar]:
@@ -92,26 +95,29 @@ def lane_sum(v: Float32Array) -> Float32Array:
 def lane_sum_over_axis(v: Float32Array, *, axis: int) -> Float32Array:
     """:func:`lane_sum` over one axis, which is dropped."""
     v = np.moveaxis(v, axis, 0)
-    length, rest = v.shape[0], v.shape[1:]
-    steps = -(-length // LANES)
-    # A lane is never -0, so that joining +0 leaves every lane as it is: short lanes are filled up with it.
-    padded = np.zeros((steps * LANES, *rest), np.float32)
-    padded[:length] = v
-    padded = padded.reshape(steps, LANES, *rest)
-    lanes = np.zeros((LANES, *rest), np.float32)
+    if min(v.strides) <= 0:
+        # np.add.reduce runs through memory upwards, and pairwise where it need not advance.
+        v = np.ascontiguousarray(v)
+    rest = v.shape[1:]
+    full_steps = v.shape[0] // LANES
+    remainder = v[full_steps * LANES :]
+    steps = v[: full_steps * LANES].reshape(full_steps, LANES, *rest)
     with np.errstate(all="ignore"):
-        for step in range(steps):
-            lanes += padded[step]
+        # The lane axis moves fastest in memory of the two, so each lane takes its steps one by one, in order.
+        # Adding +0 afterwards is starting from it: the only difference is a lane of nothing but -0.
+        lanes = np.add.reduce(steps, axis=0)
+        lanes += np.float32(0.0)
+        lanes[: len(remainder)] += remainder
         half = LANES // 2
         while half:
             lanes[:half] += lanes[half : 2 * half]
             half //= 2
-    return lanes[0]
+    return np.ascontiguousarray(lanes[0])
 
 
 def _divide_integers(x: NDArray[Number], y: NDArray[Number]) -> NDArray[Number]:
     if not np.all(y):
         raise ZeroDivisionError("div: an integer tensor divided by zero")
-    quotient = np.floor_divide(x, y)
-    inexact_negative = (quotient < 0) & (quotient * y != x)
-    return quotient + inexact_negative.astype(quotient.dtype)
+    quotient: NDArray[Number] = np.floor_divide(x, y)
+    quotient += ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
+    return quotient

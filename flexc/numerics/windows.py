@@ -10,6 +10,9 @@ import numpy as np
 
 from flexc.numerics.elementwise import Float32Array
 
+BLOCK_ELEMENTS = 1 << 17
+"""512 KiB of output at a time: it stays in the second-level cache while one tap after the other joins."""
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -103,15 +106,30 @@ class Windows:
         """The kernel's positions in row-major order."""
         return product(*(range(extent) for extent in self.kernel))
 
-    def tap_slices(self, tap: tuple[int, ...]) -> tuple[slice, ...]:
-        """Where one tap of every window lies in the padded spatial dimensions."""
+    def blocks(
+        self, images: int, elements_per_row: int, block_elements: int = BLOCK_ELEMENTS
+    ) -> Iterator[tuple[slice, slice]]:
+        """(images, rows of the output's first spatial dimension) in runs of about `block_elements`.
+
+        Several images at a time where all of their rows fit, otherwise some rows of one image.
+        """
+        height = self.output_size[0]
+        rows = max(1, block_elements // max(1, elements_per_row))
+        together = max(1, rows // height)
+        for image in range(0, images, together):
+            for first in range(0, height, rows):
+                yield slice(image, min(image + together, images)), slice(first, min(first + rows, height))
+
+    def tap_slices(self, tap: tuple[int, ...], rows: slice) -> tuple[slice, ...]:
+        """Where one tap of the windows lies in the padded spatial dimensions, for some rows of output."""
+        ranges = (rows, *(slice(0, out) for out in self.output_size[1:]))
         return tuple(
             slice(
-                offset * self.dilation[dim],
-                offset * self.dilation[dim] + (out - 1) * self.stride[dim] + 1,
+                offset * self.dilation[dim] + run.start * self.stride[dim],
+                offset * self.dilation[dim] + (run.stop - 1) * self.stride[dim] + 1,
                 self.stride[dim],
             )
-            for dim, (offset, out) in enumerate(zip(tap, self.output_size, strict=True))
+            for dim, (offset, run) in enumerate(zip(tap, ranges, strict=True))
         )
 
     def covered(self, dim: int, *, with_padding: bool) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,14 @@ class Difference:
         )
 
 
+class DisagreementError(Exception):
+    """The executor and the stream computed different bits: a bug of the compiler or of its simulator."""
+
+    def __init__(self, difference: Difference) -> None:
+        self.difference = difference
+        super().__init__(f"executor and stream differ: {difference}")
+
+
 @dataclass(frozen=True)
 class Agreement:
     """``compared`` tensors were looked at, in the program's order, up to the first difference."""
@@ -42,20 +50,24 @@ class Agreement:
     difference: Difference | None
     exact: bool
 
+    def then(self, later: Agreement) -> Agreement:
+        """Both comparisons as one; what follows a difference does not count."""
+        if self.difference is not None:
+            return self
+        return Agreement(self.compared + later.compared, later.difference, self.exact and later.exact)
 
-def compare(
-    names: Iterable[str], executor: Mapping[str, Array], stream: Mapping[str, Array], *, exact: bool
-) -> Agreement:
-    """Compares the tensors that both hold, in the order of ``names``.
+
+def compare(executor: Mapping[str, Array], stream: Mapping[str, Array], *, exact: bool) -> Agreement:
+    """Compares the tensors that both hold, in the order of ``executor``.
 
     Bytes must be equal; without ``exact`` a difference of ``FP32_TOLERANCE`` of the largest magnitude passes.
     """
     compared = []
-    for name in names:
-        if name not in executor or name not in stream:
+    for name, array in executor.items():
+        if name not in stream:
             continue
         compared.append(name)
-        found = first_difference(name, executor[name], stream[name], exact=exact)
+        found = first_difference(name, array, stream[name], exact=exact)
         if found is not None:
             return Agreement(tuple(compared), found, exact)
     return Agreement(tuple(compared), None, exact)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy.typing as npt
 
 from flexc import artefact
+from flexc.array_files import read_npz, write_npz
 from flexc.artefact import Manifest, Source
+from flexc.backends.agreement import Agreement, DisagreementError, compare
 from flexc.backends.executor.emit import EmittedProgram, emit_program, input_specs, output_specs
-from flexc.backends.executor.run import Executable, Keep, explain, weights_of
+from flexc.backends.executor.run import Executable, Keep, Kept, explain, weights_of
+from flexc.ir import nn
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
 from flexc.numerics import NonFiniteError
@@ -21,6 +26,19 @@ from flexc.options import CompileOptions
 from flexc.tensor_spec import TensorSpec, check_inputs
 
 Array: TypeAlias = npt.NDArray[Any]
+Engine: TypeAlias = Literal["executor", "stream", "both"]
+
+
+@dataclass(frozen=True)
+class EngineRun:
+    """The outputs of a run, its intermediates if they were asked for, and whether both engines agree.
+
+    A quantized intermediate is two arrays, ``name.mantissa`` and ``name.exponent``.
+    """
+
+    outputs: dict[str, Array]
+    tensors: dict[str, Array]
+    agreement: Agreement | None
 
 
 class Program:
@@ -81,19 +99,58 @@ class Program:
         path = self.folder / artefact.EXECUTOR
         return Executable(path.read_text(encoding="utf-8"), str(path))
 
-    def run(self, inputs: Mapping[str, Array], *, keep: Keep | None = None) -> dict[str, Array]:
-        """The outputs by name; ``keep(name=value, ...)`` is handed the intermediates.
+    def run(
+        self, inputs: Mapping[str, Array], engine: Engine = "executor", *, keep: Keep | None = None
+    ) -> dict[str, Array]:
+        """The outputs by name; ``keep(name=value, ...)`` is handed the executor's intermediates.
 
-        Raises CompileError for inputs that do not fit (FX501 to FX504), and for a NaN or an infinity that
-        reaches quantized arithmetic (FX601).
+        Raises CompileError for inputs that do not fit (FX501 to FX504) and for a NaN or an infinity that
+        reaches quantized arithmetic (FX601); :class:`DisagreementError` if ``engine`` is "both" and they
+        differ, which is a bug.
         """
         check_inputs(self.inputs, inputs, self.source.path)
+        if engine == "executor":
+            return self._execute(inputs, keep)
+        result = self.run_engine(inputs, engine)
+        if result.agreement is not None and result.agreement.difference is not None:
+            raise DisagreementError(result.agreement.difference)
+        return result.outputs
+
+    def run_engine(self, inputs: Mapping[str, Array], engine: Engine, *, tensors: bool = False) -> EngineRun:
+        """A run with all there is to know of it; ``tensors`` asks for the intermediates by name."""
+        check_inputs(self.inputs, inputs, self.source.path)
+        kept = Kept()
+        if engine == "executor":
+            return EngineRun(self._execute(inputs, kept if tensors else None), kept.arrays, None)
+        outputs, simulated = self._simulate(inputs, tensors or engine == "both")
+        if engine == "stream":
+            return EngineRun(outputs, simulated, None)
+        expected = self._execute(inputs, kept)
+        exact = not any(isinstance(op, nn.ConvOp | nn.MatMulOp) for op in self.graph.main.body.block.ops)
+        agreement = compare(kept.arrays, simulated, exact=exact).then(compare(expected, outputs, exact=exact))
+        return EngineRun(expected, kept.arrays, agreement)
+
+    def _execute(self, inputs: Mapping[str, Array], keep: Keep | None) -> dict[str, Array]:
         try:
             return self._executable.run(inputs, keep)
         except NonFiniteError as failure:
             line = self._executable.line_of(failure)
             step = None if line is None else self.emitted.step_at(line)
             raise explain(failure, step, self.source.path) from failure
+
+    def _simulate(
+        self, inputs: Mapping[str, Array], tensors: bool
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Outputs and intermediates of the stream, simulated in a process of its own."""
+        with tempfile.TemporaryDirectory(prefix="flexc-") as name:
+            work = Path(name)
+            stream = work / artefact.STREAM if self.folder is None else self.folder / artefact.STREAM
+            if self.folder is None:
+                stream.write_bytes(encode(self.stream))
+            write_npz(work / "inputs.npz", inputs)
+            found = work / "tensors.npz" if tensors else None
+            simulate_file(stream, work / "inputs.npz", work / "outputs.npz", tensors=found)
+            return read_npz(work / "outputs.npz"), {} if found is None else read_npz(found)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the artefact, whole or not at all; an artefact that is there is replaced.

@@ -26,6 +26,21 @@ class Keep(Protocol):
     def __call__(self, /, **values: Value) -> None: ...
 
 
+class Kept:
+    """A :class:`Keep` that collects arrays by name; a quantized value is ``name.mantissa``, ``name.exponent``."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Array] = {}
+
+    def __call__(self, /, **values: Value) -> None:
+        for name, value in values.items():
+            if isinstance(value, BlockTensor):
+                self.arrays[f"{name}.mantissa"] = value.mantissa
+                self.arrays[f"{name}.exponent"] = value.exponent
+            else:
+                self.arrays[name] = value
+
+
 class Executable:
     """A program's ``run`` function; ``file`` is the path of executor.py, or any name where there is none."""
 
@@ -39,13 +54,15 @@ class Executable:
         self._run: Callable[..., dict[str, Array]] = namespace["run"]
 
     def run(self, inputs: Mapping[str, Array], keep: Keep | None = None) -> dict[str, Array]:
-        """The outputs by name, C-contiguous, from inputs that :func:`flexc.tensor_spec.check_inputs` passed.
+        """The outputs by name, from inputs that :func:`flexc.tensor_spec.check_inputs` passed.
+
+        They are the caller's: contiguous copies that share nothing with inputs and weights.
 
         Raises :class:`NonFiniteError`; :func:`explain` makes it the user's.
         """
         more: dict[str, Any] = {} if keep is None else {"keep": keep}
         outputs = self._run(inputs, self._weights, **more)
-        return {name: np.ascontiguousarray(value) for name, value in outputs.items()}
+        return {name: np.array(value, order="C") for name, value in outputs.items()}
 
     def line_of(self, failure: BaseException) -> int | None:
         """The line of the program that ``failure`` passed through."""

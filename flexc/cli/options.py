@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 
-class InputShape(click.ParamType):
+class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
     """``NAME=1x3x224x224``: the shape of one input."""
 
     name = "NAME=DIMS"

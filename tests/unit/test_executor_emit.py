@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
@@ -41,14 +42,18 @@ def small_graph() -> Graph:
     return graph
 
 
-def inputs() -> dict[str, np.ndarray]:
+Array = npt.NDArray[np.float32]
+
+
+def inputs() -> dict[str, Array]:
     return {"in": np.random.default_rng(1).standard_normal((1, 2, 4, 4)).astype(np.float32)}
 
 
-def expected(x: np.ndarray) -> np.ndarray:
+def expected(x: Array) -> Array:
     w = np.arange(6, dtype=np.float32).reshape(3, 2) - 3
     conv = np.einsum("oc,nchw->nohw", w, x)
-    return np.where(conv > 0, conv, 0) + conv
+    result: Array = np.where(conv > 0, conv, 0) + conv
+    return result
 
 
 def operations() -> list[type[Operation]]:
@@ -164,7 +169,7 @@ def test_program_runs_alone(tmp_path: Path) -> None:
     graph = small_graph()
     (tmp_path / "executor.py").write_text(emit_program(graph).text, encoding="utf-8")
     graph.weights.save(tmp_path / "weights.safetensors")
-    np.savez(tmp_path / "in.npz", **inputs())
+    np.savez(tmp_path / "in.npz", **inputs())  # type: ignore[arg-type]
     command = [sys.executable, "executor.py", "in.npz", "out.npz", "--tensors", "tensors.npz"]
     subprocess.run(command, cwd=tmp_path, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "out.npz")["out"], expected(inputs()["in"]), rtol=1e-6)

@@ -1,0 +1,116 @@
+"""Compile, save, load and run models from Python; the commands are thin around it.
+
+program = flexc.compile("resnet18.onnx", policy="FB16", target="flexblock")
+outputs = program.run({"x": images})
+program.save("resnet18.flexc")
+outputs = flexc.load("resnet18.flexc").run({"x": images}, engine="both")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from flexc.artefact import Source, check_writable, sha256_of
+from flexc.diagnostics import error
+from flexc.importer import load_model
+from flexc.options import BatchNorm, CompileOptions, Profile
+from flexc.passes.manager import run_pipeline
+from flexc.passes.pipelines import inference_pipeline
+from flexc.program import Program
+
+__all__ = ["Debugging", "Program", "compile", "compile_reference", "load"]
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+@dataclass(frozen=True)
+class Debugging:
+    """What to check, print and dump around the passes: see :func:`flexc.passes.manager.run_pipeline`."""
+
+    verify_each: bool = False
+    print_ir_after: Collection[str] = ()
+    dump_ir: Path | None = None
+    timing: bool = False
+    reproducer: Path | None = None
+
+
+def compile(
+    model: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    batch: int | None = None,
+    policy: str = "FB16",
+    everywhere: bool = False,
+    profile: str = "flexblock",
+    batchnorm: str = "lightnorm",
+    target: str = "flexblock",
+    rounding: str | None = None,
+    debugging: Debugging = Debugging(),
+) -> Program:
+    """The ONNX file ``model``, compiled; saved to the folder ``output`` if there is one.
+
+    input_shapes: shapes of inputs by name, where the model leaves extents open; batch: the first extent of
+    every input that leaves it open.
+    policy: name or file of a precision policy; everywhere: for the first and the last layer too;
+    rounding: "nearest", "truncate" or "stochastic" instead of the policy's.
+    profile: "flexblock", or "fp32" for no quantization; batchnorm: "lightnorm" or "fp32".
+    target: name or file of a machine.
+
+    Raises :class:`~flexc.diagnostics.CompileError` for anything the user can mend.
+    """
+    if output is not None:
+        check_writable(Path(output))
+    options = CompileOptions(
+        input_shapes={name: tuple(shape) for name, shape in (input_shapes or {}).items()},
+        batch=batch,
+        policy=policy,
+        everywhere=everywhere,
+        profile=_choice(Profile, profile, "profile"),
+        batchnorm=_choice(BatchNorm, batchnorm, "batchnorm"),
+        target=target,
+        rounding=rounding,
+    )
+    program = _compile(Path(model), options, debugging)
+    if output is not None:
+        program.save(output)
+    return program
+
+
+def compile_reference(program: Program, model: Path) -> Program:
+    """``model``, compiled like ``program`` but in the fp32 profile, to be compared with it."""
+    return _compile(model, replace(program.options, profile=Profile.FP32), Debugging())
+
+
+def load(folder: str | os.PathLike[str]) -> Program:
+    """The program in an artefact's folder.
+
+    Raises :class:`~flexc.diagnostics.CompileError` where there is none, where it has another version, and
+    where its files are damaged (FX512 to FX515).
+    """
+    return Program.of_folder(Path(folder))
+
+
+def _compile(path: Path, options: CompileOptions, debugging: Debugging) -> Program:
+    graph = load_model(path, input_shapes=options.input_shapes, batch=options.batch)
+    run_pipeline(
+        graph,
+        inference_pipeline(options),
+        verify_each=debugging.verify_each,
+        print_ir_after=debugging.print_ir_after,
+        dump_dir=debugging.dump_ir,
+        reproducer_dir=debugging.reproducer,
+        timing=debugging.timing,
+    )
+    return Program.of_graph(graph, Source(str(path.resolve()), sha256_of(path)), options)
+
+
+def _choice(kind: type[Choice], text: str, option: str) -> Choice:
+    if text not in list(kind):
+        raise error("FX310", f"no {option} '{text}'", hint=f"one of {', '.join(kind)}")
+    return kind(text)

@@ -1,0 +1,111 @@
+"""``flexc compile``: an ONNX model in, an artefact folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from flexc import api
+from flexc.cli.options import InputShape, shapes_by_name
+from flexc.cli.progress import working
+
+
+@click.command("compile", short_help="Compile an ONNX model into an artefact folder.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, metavar="DIR", type=click.Path(path_type=Path),
+    help="Folder to write; an artefact that is there is replaced.",
+)  # fmt: skip
+@click.option(
+    "--input-shape", "input_shapes", type=InputShape(), multiple=True, callback=shapes_by_name,
+    help="Shape of an input with open extents, such as x=1x3x224x224; can be repeated.",
+)  # fmt: skip
+@click.option("--batch", type=click.IntRange(min=1), help="First extent of every input that leaves it open.")
+@click.option(
+    "--policy", default="FB16", show_default=True, metavar="NAME|FILE",
+    help="Precision of every operand; `flexc policies` lists the names.",
+)  # fmt: skip
+@click.option("--everywhere", is_flag=True, help="Apply the policy to the first and the last layer too.")
+@click.option(
+    "--profile", type=click.Choice(["flexblock", "fp32"]), default="flexblock", show_default=True,
+    help="Arithmetic of the accelerator, or fp32 without quantization.",
+)  # fmt: skip
+@click.option(
+    "--batchnorm", type=click.Choice(["lightnorm", "fp32"]), default="lightnorm", show_default=True,
+    help="Batch normalization on the LightNorm unit, or in fp32.",
+)  # fmt: skip
+@click.option(
+    "--target", default="flexblock", show_default=True, metavar="NAME|FILE",
+    help="Machine to compile for; `flexc targets` lists the names.",
+)  # fmt: skip
+@click.option(
+    "--rounding", type=click.Choice(["nearest", "truncate", "stochastic"]),
+    help="Rounding of every quantization, instead of the policy's.",
+)  # fmt: skip
+@click.option(
+    "--dump-ir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+    help="Write the IR after each pass to a numbered file.",
+)  # fmt: skip
+@click.option(
+    "--print-ir-after", metavar="PASS", multiple=True,
+    help="Print the IR on stderr after this pass, or after `all`; can be repeated.",
+)  # fmt: skip
+@click.option("--verify-each", is_flag=True, help="Verify the IR after each pass.")
+@click.option("--timing", is_flag=True, help="Print the time of each pass on stderr.")
+@click.option(
+    "--reproducer", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+    help="If a pass crashes, write the IR before it and the passes left to reproducer.mlir there.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def compile_command(
+    model: Path,
+    output: Path,
+    input_shapes: dict[str, tuple[int, ...]],
+    batch: int | None,
+    policy: str,
+    everywhere: bool,
+    profile: str,
+    batchnorm: str,
+    target: str,
+    rounding: str | None,
+    dump_ir: Path | None,
+    print_ir_after: tuple[str, ...],
+    verify_each: bool,
+    timing: bool,
+    reproducer: Path | None,
+    as_json: bool,
+) -> None:
+    """Compile the ONNX file MODEL into an artefact folder.
+
+    The folder holds manifest.json, graph.mlir, weights.safetensors, executor.py (a NumPy program that runs
+    alone), stream.bin and stream.s (the instruction stream and its listing) and schedule.json.
+
+    \b
+    Examples:
+      flexc compile resnet18.onnx -o resnet18.flexc --batch 1
+      flexc compile model.onnx -o out --input-shape x=1x3x48x192 --policy FB12 --target flexblock-edge
+      flexc compile model.onnx -o out --print-ir-after insert-quantize --timing
+    """
+    debugging = api.Debugging(verify_each, print_ir_after, dump_ir, timing, reproducer)
+    with working(f"compiling {model.name}"):
+        program = api.compile(
+            model,
+            output=output,
+            input_shapes=input_shapes,
+            batch=batch,
+            policy=policy,
+            everywhere=everywhere,
+            profile=profile,
+            batchnorm=batchnorm,
+            target=target,
+            rounding=rounding,
+            debugging=debugging,
+        )
+    if as_json:
+        click.echo((output / "manifest.json").read_text(encoding="utf-8"), nl=False)
+        return
+    for kind, specs in (("input ", program.inputs), ("output", program.outputs)):
+        for spec in specs:
+            click.echo(f"{kind} {spec}")
+    click.echo(f"wrote {output}")

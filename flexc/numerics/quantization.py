@@ -26,7 +26,7 @@ from flexc.numerics.block_float import (
     groups_shape,
 )
 from flexc.numerics.errors import require_finite
-from flexc.numerics.random_bits import random_bits
+from flexc.numerics.random_bits import random_bits, random_bits_at
 
 _PIECE_ELEMENTS = 1 << 16
 _FRACTION_BITS = 23
@@ -41,8 +41,11 @@ def quantize(
     rounding: str = Rounding.NEAREST,
     seed: int = 0,
     stream: int = 0,
+    flat_index: NDArray[np.uint32] | None = None,
 ) -> BlockTensor:
     """Quantize fp32 ``x`` in boxes of ``tile``; the result's values lie in memory as ``x`` does.
+
+    ``flat_index`` gives the elements' indices for stochastic rounding where ``x`` is part of a tensor.
 
     Raises NonFiniteError for a NaN or an infinity, TypeError unless ``x`` is fp32, ValueError for a format
     or a tile that does not exist.
@@ -56,7 +59,7 @@ def quantize(
         fast = _quantize_along_axis(x, block_format, cut)
         if fast is not None:
             return fast
-    return _quantize_by_shifts(x, block_format, cut, mode, seed, stream)
+    return _quantize_by_shifts(x, block_format, cut, mode, seed, stream, flat_index)
 
 
 def zero_setting_error(
@@ -90,6 +93,7 @@ def _quantize_by_shifts(
     mode: Rounding,
     seed: int,
     stream: int,
+    flat_index: NDArray[np.uint32] | None = None,
 ) -> BlockTensor:
     """Any tile, format and rounding: the integer significand shifted right by its distance from the top."""
     require_finite(x, "quantize", "x")
@@ -100,7 +104,10 @@ def _quantize_by_shifts(
     significand = np.where(e > 0, bits & 0x7FFFFF | 0x800000, 0)
     shift = expand_groups(exponent, x.shape, tile) - e + (_FRACTION_BITS + 1 - p)
     if mode is Rounding.STOCHASTIC:
-        noise = random_bits(x.shape, seed=seed, stream=stream)
+        if flat_index is None:
+            noise = random_bits(x.shape, seed=seed, stream=stream)
+        else:
+            noise = random_bits_at(flat_index, seed=seed, stream=stream)
         # floor(r * 2^16); past 40 places nothing is left of a 24-bit significand.
         scaled = (significand.astype(np.int64) << 16) >> np.minimum(shift, 40)
         q = ((scaled + noise) >> 16).astype(np.int32)

@@ -37,7 +37,12 @@ def random_bits(shape: tuple[int, ...], *, seed: int, stream: int) -> NDArray[np
         words = (along & np.uint64(_WORD)).astype(np.uint32)
         h = h + words.reshape((-1,) + (1,) * (len(shape) - 1 - axis))
         step *= shape[axis]
-    h = h * np.uint32(_GOLDEN_RATIO)
+    return random_bits_at(h, seed=seed, stream=stream)
+
+
+def random_bits_at(index: NDArray[np.uint32], *, seed: int, stream: int) -> NDArray[np.uint32]:
+    """The random bits of elements given by their flat indices, taken mod 2^32."""
+    h = index * np.uint32(_GOLDEN_RATIO)
     h += np.uint32(mix(seed ^ mix(stream)))
     h ^= h >> np.uint32(16)
     h *= np.uint32(0x85EBCA6B)

@@ -51,3 +51,14 @@ class StreamFault(Exception):
             counters=self.counters or counters,
             address_bits=self.address_bits,
         )
+
+    def at_operand(self, operand: str) -> StreamFault:
+        """The same fault with the operand named where none is."""
+        return StreamFault(
+            self.message,
+            record=self.record,
+            opcode=self.opcode,
+            operand=self.operand or operand,
+            counters=self.counters,
+            address_bits=self.address_bits,
+        )

@@ -1,0 +1,206 @@
+"""Modelled memories: bytes, and for every byte which of its bits hold something.
+
+Validity is kept in pairs of bits (an fp10 element starts on one), four to a byte of a second array of the
+same shape: 15 is a byte that was written whole. Nothing is valid until it is written.
+
+On-chip buffers that a broadcast filled keep one copy for all the cores of a core axis; the copies are
+separated when something writes them apart. No program can see the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexc.backends.stream.fault import StreamFault
+from flexc.backends.stream.isa import CORE_AXES, Space
+from flexc.backends.stream.program import MachineLimits
+
+WHOLE_BYTE = 15
+Grid = tuple[int, ...]
+Bytes = NDArray[np.uint8]
+
+
+class Buffer:
+    """One buffer of a slot.
+
+    ``content`` and ``valid`` are uint8 of shape [size] (DRAM, striped) or [*copies, size] where ``copies``
+    has for every core axis of ``grid`` its cores or, where they all hold the same, 1. Once it has been used
+    with core grids of several shapes it is [cores, size] (``flat``), the grids being the first cores of the
+    machine, row by row. ``derived`` keeps what readers made of the content until it changes.
+    """
+
+    __slots__ = ("_pool", "content", "copies", "cores", "derived", "flat", "grid", "per_core", "size", "valid")
+
+    def __init__(
+        self, size: int, *, cores: int, content: Bytes | None = None, valid: Bytes | None = None
+    ) -> None:
+        """``cores`` is 0 where the cores have no buffers of their own."""
+        self.size = size
+        self.cores = cores
+        self.per_core = cores > 0
+        self.grid: Grid | None = None
+        self.flat = False
+        self.copies: Grid = ()
+        self.derived: dict[Hashable, Any] = {}
+        self._pool: dict[Grid, tuple[Bytes, Bytes]] = {}
+        if content is None or valid is None:
+            shape = (0,) if self.per_core else (size,)
+            content, valid = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        self.content = content
+        self.valid = valid
+
+    def empty(self) -> None:
+        """Forget everything."""
+        self.derived.clear()
+        self.grid = None
+        self.flat = False
+        if not self.per_core:
+            self.valid.fill(0)
+
+    def for_write(self, grid: Grid, distinct: tuple[bool, ...]) -> tuple[Bytes, Bytes]:
+        """Content and valid, [*copies, size] for the cores of ``grid``, to be written to.
+
+        ``distinct`` says along which core axes the cores write different things; the others may share a copy.
+        """
+        if self.derived:
+            self.derived.clear()
+        if not self.per_core:
+            return self.content, self.valid
+        if self.grid is None:
+            self.grid = grid
+            self._take(tuple(n if apart else 1 for n, apart in zip(grid, distinct, strict=True)))
+            self.valid.fill(0)
+            return self.content, self.valid
+        if self.flat or self.grid != grid:
+            return self._flattened(grid)
+        wanted = tuple(
+            n if apart or have > 1 else 1
+            for n, apart, have in zip(grid, distinct, self.copies, strict=True)
+        )
+        if wanted != self.copies:
+            content, valid = self.content, self.valid
+            self._take(wanted)
+            self.content[...] = content
+            self.valid[...] = valid
+        return self.content, self.valid
+
+    def for_read(self, grid: Grid) -> tuple[Bytes, Bytes]:
+        """Content and valid, [*copies, size] for the cores of ``grid``. Raises StreamFault when it is empty."""
+        if not self.per_core:
+            return self.content, self.valid
+        if self.grid is None:
+            raise StreamFault("reads a buffer that holds nothing")
+        if self.flat or self.grid != grid:
+            return self._flattened(grid)
+        return self.content, self.valid
+
+    def _flattened(self, grid: Grid) -> tuple[Bytes, Bytes]:
+        if not self.flat:
+            assert self.grid is not None
+            content, valid = self.content, self.valid
+            held = prod(self.grid)
+            every = (*self.grid, self.size)
+            self._take((self.cores,))
+            self.valid.fill(0)
+            self.content[:held] = np.broadcast_to(content, every).reshape(held, self.size)
+            self.valid[:held] = np.broadcast_to(valid, every).reshape(held, self.size)
+            self.flat = True
+        shape = (*grid, self.size)
+        return self.content[: prod(grid)].reshape(shape), self.valid[: prod(grid)].reshape(shape)
+
+    def _take(self, copies: Grid) -> None:
+        self.copies = copies
+        if copies not in self._pool:
+            shape = (*copies, self.size)
+            self._pool[copies] = (np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
+        self.content, self.valid = self._pool[copies]
+
+
+class Slot:
+    """A declared slot register: a ring of buffers, one of which is current."""
+
+    __slots__ = ("buffers", "current", "end", "position", "space", "start")
+
+    def __init__(self, space: Space, start: int, end: int, buffers: list[Buffer]) -> None:
+        self.space = space
+        self.start = start
+        self.end = end
+        self.buffers = buffers
+        self.position = 0
+        self.current = buffers[0]
+
+    def next(self) -> None:
+        """Make the next buffer of the ring current, holding nothing."""
+        self.position = (self.position + 1) % len(self.buffers)
+        self.current = self.buffers[self.position]
+        self.current.empty()
+
+
+class Memories:
+    """DRAM, the cores' buffers, and the slots declared in them."""
+
+    def __init__(self, limits: MachineLimits, dram_bytes_used: int) -> None:
+        """``dram_bytes_used`` is the part of DRAM that the program can reach; only that is modelled."""
+        self.limits = limits
+        self.dram = np.zeros(dram_bytes_used, np.uint8)
+        self.dram_valid = np.zeros(dram_bytes_used, np.uint8)
+        self.slots: dict[int, Slot] = {}
+
+    def write_initial(self, address: int, content: Bytes) -> None:
+        """Put bytes into DRAM before the program starts."""
+        self.dram[address : address + content.size] = content
+        self.dram_valid[address : address + content.size] = WHOLE_BYTE
+
+    def capacity_bytes(self, space: Space) -> int:
+        """The size of a memory (of one core's)."""
+        if space is Space.DRAM:
+            return self.dram.size
+        return {
+            Space.OPERAND: self.limits.operand_buffer_bytes,
+            Space.HELD: self.limits.held_buffer_bytes,
+            Space.PSUM: self.limits.psum_buffer_bytes,
+        }[space]
+
+    def declare(
+        self, register: int, space: Space, *, address: int, size: int, depth: int, per_core: bool, keep: bool
+    ) -> None:
+        """Declare a slot, ending those it overlaps. Raises StreamFault when it does not fit the memory."""
+        striped = space is not Space.DRAM and not per_core
+        share = -(-size // self.limits.cores) if striped else size
+        end = address + share * depth
+        if end > self.capacity_bytes(space):
+            raise StreamFault(
+                f"slot {register} ends at byte {end} of {space.name}, which has {self.capacity_bytes(space)}"
+            )
+        ended = [
+            other
+            for other, slot in self.slots.items()
+            if other == register or (slot.space is space and slot.start < end and address < slot.end)
+        ]
+        for other in ended:
+            del self.slots[other]
+        if space is Space.DRAM:
+            buffers = []
+            for start in range(address, end, size):
+                content, valid = self.dram[start : start + size], self.dram_valid[start : start + size]
+                if not keep:
+                    valid.fill(0)
+                buffers.append(Buffer(size, cores=0, content=content, valid=valid))
+        else:
+            buffers = [Buffer(size, cores=self.limits.cores if per_core else 0) for _ in range(depth)]
+        self.slots[register] = Slot(space, address, end, buffers)
+
+    def slot(self, register: int) -> Slot:
+        """The slot in a register. Raises StreamFault when it was not declared, or was ended since."""
+        found = self.slots.get(register)
+        if found is None:
+            raise StreamFault(f"slot {register} is not declared, or its memory was given away")
+        return found
+
+
+ONE_CORE: Grid = (1,) * CORE_AXES

@@ -1,0 +1,222 @@
+"""convert and norm: operations over the boxes of all cores together, groups of channels kept whole."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexc.backends.stream.access import Operand, read, write
+from flexc.backends.stream.box import Box, CoreRun, Counters, Inside
+from flexc.backends.stream.fault import StreamFault
+from flexc.backends.stream.isa import CORE_AXES, FORMAT_BITS, Rounding
+from flexc.backends.stream.memory import Memories
+from flexc.backends.stream.simulate_move import operands_of
+from flexc.numerics.errors import NonFiniteError
+from flexc.numerics.lightnorm import lightnorm_normalize
+from flexc.numerics.quantization import quantize
+
+ROUNDING_NAMES = {
+    Rounding.NEAREST: "nearest",
+    Rounding.TRUNCATE: "truncate",
+    Rounding.STOCHASTIC: "stochastic",
+}
+CHANNEL_GROUP = 4
+"""Channels that LightNorm's bfp10 takes together."""
+
+
+class Assembly:
+    """The boxes of all cores as one array; position 0 is the first that is inside.
+
+    Raises StreamFault unless the cores cut it into blocks without gap or overlap.
+    """
+
+    def __init__(self, box: Box, inside: Inside) -> None:
+        if not inside.runs:
+            raise StreamFault("the box has no element inside")
+        for d in range(box.dims):
+            if box.step[d] != 1 and box.count[d] > 1:
+                raise StreamFault(f"dimension {d} has step {box.step[d]} where the box has to be dense")
+        self.box = box
+        self.runs = inside.runs
+        corners = [(self._corner(run, core), run.count) for run in self.runs for core in _cores(run)]
+        self.low = tuple(min(corner[d] for corner, _ in corners) for d in range(box.dims))
+        self.shape = tuple(
+            max(corner[d] + count[d] for corner, count in corners) - self.low[d] for d in range(box.dims)
+        )
+        covered = np.zeros(self.shape, bool)
+        for corner, count in corners:
+            block = tuple(
+                slice(first - low, first - low + n)
+                for first, low, n in zip(corner, self.low, count, strict=True)
+            )
+            if covered[block].any():
+                raise StreamFault("the cores' boxes overlap")
+            covered[block] = True
+        if not covered.all():
+            raise StreamFault("the cores' boxes leave gaps")
+
+    def _corner(self, run: CoreRun, core: tuple[int, ...]) -> tuple[int, ...]:
+        """The first position inside of a core's box, from the start common to the cores."""
+        return tuple(
+            low + sum(more * c for more, c in zip(self.box.core[d], core, strict=True))
+            for d, low in enumerate(run.low)
+        )
+
+    def _view(self, run: CoreRun, array: NDArray[Any], kept: tuple[int, ...]) -> NDArray[Any]:
+        """The part of an assembled array of dimensions ``kept`` that a run covers: [core axes..., kept...]."""
+        corner = self._corner(run, run.first)
+        part = array[tuple(slice(corner[d] - self.low[d], None) for d in kept)]
+        core_strides = tuple(
+            sum(self.box.core[d][axis] * stride for d, stride in zip(kept, array.strides, strict=True))
+            for axis in range(CORE_AXES)
+        )
+        cores = tuple(n if stride else 1 for n, stride in zip(run.cores, core_strides, strict=True))
+        return np.lib.stride_tricks.as_strided(
+            part, (*cores, *(run.count[d] for d in kept)), (*core_strides, *array.strides)
+        )
+
+    def gather(self, operand: Operand, memories: Memories, counters: Counters) -> NDArray[np.float32]:
+        """The operand's elements of all cores."""
+        whole = np.empty(self.shape, np.float32)
+        kept = tuple(range(len(self.shape)))
+        for run in self.runs:
+            self._view(run, whole, kept)[...] = read(operand, memories, run, counters)
+        return whole
+
+    def gather_vector(
+        self, operand: Operand, memories: Memories, counters: Counters, axis: int
+    ) -> NDArray[np.float32]:
+        """As ``gather`` for an operand that depends on dimension ``axis`` alone."""
+        whole = np.empty(self.shape[axis], np.float32)
+        for run in self.runs:
+            values = read(operand, memories, run, counters)
+            target = self._view(run, whole, (axis,))
+            cores = tuple(slice(0, n) for n in target.shape[:CORE_AXES])
+            places = tuple(slice(None) if d == axis else 0 for d in range(len(self.shape)))
+            target[...] = values[(*cores, *places)]
+        return whole
+
+    def scatter(
+        self, operand: Operand, memories: Memories, counters: Counters, whole: NDArray[np.float32]
+    ) -> None:
+        """Write the elements back to the cores."""
+        kept = tuple(range(len(self.shape)))
+        for run in self.runs:
+            values = self._view(run, whole, kept)
+            write(operand, memories, run, counters, values, (True,) * CORE_AXES)
+
+
+def _cores(run: CoreRun) -> list[tuple[int, ...]]:
+    ranges = [range(first, first + n) for first, n in zip(run.first, run.cores, strict=True)]
+    return list(product(*ranges))
+
+
+class _Assembled:
+    """A record that works on the boxes of all cores together."""
+
+    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+        self.box = Box(record, trips)
+        self.axis = int(record["axis"])
+        self.rounding = ROUNDING_NAMES[Rounding(int(record["function"]))]
+        self._assemblies: dict[int, tuple[Inside, Assembly]] = {}
+
+    def assembly(self, counters: Counters) -> Assembly:
+        """The assembly of this iteration, made once for each way the boxes are clipped."""
+        inside = self.box.inside(counters)
+        found = self._assemblies.get(id(inside))
+        if found is None:
+            found = self._assemblies[id(inside)] = (inside, Assembly(self.box, inside))
+        return found[1]
+
+    def first_coordinate(self, assembly: Assembly, counters: Counters) -> int:
+        """The coordinate of the assembled box along the axis."""
+        return self.box.base(self.axis, counters) + assembly.low[self.axis]
+
+    def require_whole_groups(self, assembly: Assembly, counters: Counters, group: int) -> None:
+        """Raises StreamFault when the box splits a group of ``group`` elements along the axis."""
+        first = self.first_coordinate(assembly, counters)
+        end = first + assembly.shape[self.axis]
+        if first % group or (end % group and end != self.box.limit[self.axis]):
+            raise StreamFault(f"coordinates {first} to {end} split a group of {group}")
+
+
+class Convert(_Assembled):
+    """Quantization to block floating point."""
+
+    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+        super().__init__(record, trips)
+        self.mantissa, self.exponent, self.src, self.position = operands_of(record, self.box)
+        self.group = int(record["a_group"])
+        self.seed = int(record["seed"])
+        self.stream_number = int(record["stream_number"])
+
+    def execute(self, memories: Memories, counters: Counters) -> None:
+        assembly = self.assembly(counters)
+        self.require_whole_groups(assembly, counters, self.group)
+        values = assembly.gather(self.src, memories, counters)
+        tile = [1] * self.box.dims
+        tile[self.axis] = self.group
+        try:
+            quantized = quantize(
+                values,
+                mantissa_bits=FORMAT_BITS[self.mantissa.format],
+                tile=tile,
+                rounding=self.rounding,
+                seed=self.seed,
+                stream=self.stream_number,
+                flat_index=self._flat_index(assembly, counters) if self.rounding == "stochastic" else None,
+            )
+        except NonFiniteError as error:
+            raise StreamFault(str(error), operand=self.src.name) from error
+        self._store(self.mantissa, memories, counters, quantized.mantissa, assembly.low)
+        groups = list(assembly.low)
+        groups[self.axis] //= self.group
+        self._store(self.exponent, memories, counters, quantized.exponent, tuple(groups))
+
+    def _store(
+        self,
+        operand: Operand,
+        memories: Memories,
+        counters: Counters,
+        plane: NDArray[Any],
+        low: tuple[int, ...],
+    ) -> None:
+        """Write an assembled plane through the strides of the box of all cores, as one core would."""
+        run = CoreRun((0,) * CORE_AXES, (1,) * CORE_AXES, low, plane.shape)
+        values = plane.reshape((1,) * CORE_AXES + plane.shape)
+        write(operand, memories, run, counters, values, (False,) * CORE_AXES)
+
+    def _flat_index(self, assembly: Assembly, counters: Counters) -> NDArray[np.uint32]:
+        index = np.full((1,) * self.box.dims, self.position.offset & 0xFFFFFFFF, np.uint32)
+        for d, extent in enumerate(assembly.shape):
+            first = self.box.base(d, counters) + assembly.low[d]
+            along = [(first + i) * self.position.stride[d] & 0xFFFFFFFF for i in range(extent)]
+            index = index + np.array(along, np.uint32).reshape([-1 if k == d else 1 for k in range(index.ndim)])
+        return index
+
+
+class Norm(_Assembled):
+    """LightNorm with given statistics."""
+
+    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+        super().__init__(record, trips)
+        self.dst, self.x, *self.vectors = operands_of(record, self.box)
+
+    def execute(self, memories: Memories, counters: Counters) -> None:
+        assembly = self.assembly(counters)
+        self.require_whole_groups(assembly, counters, CHANNEL_GROUP)
+        x = np.moveaxis(assembly.gather(self.x, memories, counters), self.axis, -1)
+        channels = x.shape[-1]
+        constants = [assembly.gather_vector(v, memories, counters, self.axis) for v in self.vectors]
+        mean, scale, gamma_q, beta = constants
+        try:
+            y = lightnorm_normalize(
+                x.reshape(-1, channels), mean, scale, gamma_q, beta, rounding=self.rounding
+            )
+        except NonFiniteError as error:
+            raise StreamFault(str(error), operand=self.x.name) from error
+        whole = np.moveaxis(y.reshape(x.shape), -1, self.axis)
+        assembly.scatter(self.dst, memories, counters, whole)

@@ -102,13 +102,6 @@ def elementwise(x: TensorSpec, **_attributes: object) -> TensorSpec:
     return x
 
 
-def elementwise_number(x: TensorSpec) -> TensorSpec:
-    """A function of each element that integers have too."""
-    if x.element == "i1":
-        raise ShapeError("arithmetic on i1 elements", "insert a Cast")
-    return x
-
-
 def cast_to(x: TensorSpec, *, to: str) -> TensorSpec:
     """The same shape with another element type."""
     return TensorSpec(x.shape, element_named(to))
@@ -122,11 +115,14 @@ def _same_element(lhs: TensorSpec, rhs: TensorSpec) -> None:
 def arithmetic(lhs: TensorSpec, rhs: TensorSpec) -> TensorSpec:
     """A number from two numbers of one type, broadcast."""
     _same_element(lhs, rhs)
-    return elementwise_number(TensorSpec(broadcast(lhs.shape, rhs.shape), lhs.element))
+    if lhs.element == "i1":
+        raise ShapeError("arithmetic on i1 elements", "insert a Cast")
+    return TensorSpec(broadcast(lhs.shape, rhs.shape), lhs.element)
 
 
 def power(lhs: TensorSpec, rhs: TensorSpec) -> TensorSpec:
     """``lhs ** rhs``, broadcast."""
+    require_float("a power", lhs, rhs)
     return arithmetic(lhs, rhs)
 
 
@@ -214,7 +210,7 @@ def along_axis(x: TensorSpec, *, axis: int) -> TensorSpec:
 
 def reduction(x: TensorSpec, *, axes: Sequence[int], keepdims: int) -> TensorSpec:
     """The axes shrunk to 1, or gone without ``keepdims``."""
-    elementwise_number(x)
+    require_float("a reduction", x)
     reduced = normalize_axes(axes, x.rank)
     if keepdims:
         return TensorSpec(tuple(1 if dim in reduced else size for dim, size in enumerate(x.shape)), x.element)

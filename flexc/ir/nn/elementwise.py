@@ -65,7 +65,6 @@ class NegOp(UnaryOp):
     """``-x``."""
 
     name = "nn.neg"
-    RULE = staticmethod(shapes.elementwise_number)
 
 
 @irdl_op_definition
@@ -73,7 +72,6 @@ class AbsOp(UnaryOp):
     """``|x|``."""
 
     name = "nn.abs"
-    RULE = staticmethod(shapes.elementwise_number)
 
 
 @irdl_op_definition
@@ -175,6 +173,7 @@ class PowOp(BinaryOp):
     """``lhs ** rhs``."""
 
     name = "nn.pow"
+    RULE = staticmethod(shapes.power)
 
 
 @irdl_op_definition

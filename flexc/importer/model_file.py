@@ -1,0 +1,56 @@
+"""Reading the bytes of a model file and parsing them as ONNX."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from flexc.diagnostics import Place, error
+from flexc.importer.limits import MODEL_FILE_BYTES
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """The model in a file, structure unchecked. CompileError FX101 (file) or FX102 (not ONNX)."""
+    place = Place(str(path))
+    content = _read_bytes(path, place)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as failure:
+        raise error(
+            "FX102",
+            "not an ONNX model, or cut short: the bytes do not parse",
+            place=place,
+            detail=f"{len(content)} bytes",
+            hint="check that the file was written by an ONNX exporter and copied whole",
+        ) from failure
+    if not model.HasField("graph") or not model.opset_import:
+        missing = "graph" if not model.HasField("graph") else "opset version"
+        raise error(
+            "FX102",
+            f"not an ONNX model, or cut short: it has no {missing}",
+            place=place,
+            detail=f"{len(content)} bytes",
+            hint="check that the file was written by an ONNX exporter and copied whole",
+        )
+    return model
+
+
+def _read_bytes(path: Path, place: Place) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise error("FX101", "not a regular file", place=place, hint="give the path of an .onnx file")
+        if status.st_size > MODEL_FILE_BYTES:
+            raise error(
+                "FX101",
+                f"the file has {status.st_size} bytes; an ONNX file holds at most {MODEL_FILE_BYTES}",
+                place=place,
+                hint="save the weights as external data",
+            )
+        return path.read_bytes()
+    except OSError as failure:
+        raise error("FX101", f"cannot be read: {failure.strerror}", place=place) from failure

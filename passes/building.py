@@ -34,11 +34,11 @@ def insert_before(
     *,
     name_hint: str | None = None,
 ) -> OpT:
-    """A new op in front of ``op``, with its source."""
+    """A new op in front of ``op``, with its source unless ``attributes`` bring another."""
     carried = {} if attributes is None else dict(attributes)
     source = op.attributes.get("source")
     if source is not None:
-        carried["source"] = source
+        carried.setdefault("source", source)
     made = op_class.create(operands=operands, result_types=(result_type,), attributes=carried)
     made.results[0].name_hint = name_hint
     block = op.parent

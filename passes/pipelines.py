@@ -1,0 +1,57 @@
+"""The order of the passes, and why."""
+
+from __future__ import annotations
+
+from flexc.numerics.block_float import Rounding
+from flexc.options import BatchNorm, CompileOptions, Profile
+from flexc.passes.base import Pass, option_text
+from flexc.passes.canonicalize import Canonicalize
+from flexc.passes.cse import EliminateCommonSubexpressions
+from flexc.passes.fold_quantized_weights import FoldQuantizedWeights
+from flexc.passes.fuse_lightnorm import FuseLightNorm
+from flexc.passes.insert_quantize import InsertQuantize
+from flexc.passes.pipeline_text import parse_pipeline
+from flexc.passes.rebuild_normalization import RebuildNormalization
+
+
+def inference_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
+    """The passes from an imported model to one that the executor and the stream emitter take."""
+    if options.profile is Profile.FP32:
+        return rebuilding_pipeline()
+    return (*rebuilding_pipeline(), *precision_pipeline(options), *machine_pipeline(options.target))
+
+
+def rebuilding_pipeline() -> tuple[Pass, ...]:
+    """One spelling for everything that exporters write in several; fp32 in, fp32 out."""
+    return (
+        # Patterns below match one form of each op, with constants folded and nothing dead holding uses.
+        Canonicalize(),
+        # A chain's mean subtracted twice is one value to the patterns of rebuild-normalization.
+        EliminateCommonSubexpressions(),
+        RebuildNormalization(),
+        # Folds the statistics that rebuilding computes from the chain's constants, and drops those.
+        Canonicalize(),
+    )
+
+
+def precision_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
+    """From fp32 to the number formats of the accelerator."""
+    rounding = None if options.rounding is None else Rounding(options.rounding)
+    lightnorm = (FuseLightNorm(),) if options.batchnorm is BatchNorm.LIGHTNORM else ()
+    return (
+        # Before insert-quantize: LightNorm's result, not the value before the activation, is what gets
+        # quantized, and both want the network's shape as the model has it.
+        *lightnorm,
+        InsertQuantize(options.policy, options.everywhere, rounding),
+        # One quantize node for equal values that reached insert-quantize under two names.
+        EliminateCommonSubexpressions(),
+        # Last: until here a weight is one fp32 constant, however many formats it is wanted in.
+        FoldQuantizedWeights(),
+    )
+
+
+def machine_pipeline(target: str) -> tuple[Pass, ...]:
+    """Where and when everything runs on the machine ``target`` (a name or a .toml file)."""
+    chosen = f"{{target={option_text(target)}}}"
+    # A mapping decides what is fused with what, a schedule the lives of buffers, an allocation their places.
+    return parse_pipeline(f"map-contractions{chosen},schedule{chosen},allocate{chosen}")

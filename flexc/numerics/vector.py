@@ -112,7 +112,7 @@ def lane_sum_over_axis(v: Float32Array, *, axis: int) -> Float32Array:
         while half:
             lanes[:half] += lanes[half : 2 * half]
             half //= 2
-    return np.ascontiguousarray(lanes[0])
+    return lanes[0, ...].copy()
 
 
 def _divide_integers(x: NDArray[Number], y: NDArray[Number]) -> NDArray[Number]:

@@ -18,6 +18,7 @@ from typing import TypeVar
 from flexc.artefact import Source, check_writable, sha256_of
 from flexc.diagnostics import error
 from flexc.importer import load_model
+from flexc.numerics.block_float import Rounding
 from flexc.options import BatchNorm, CompileOptions, Profile
 from flexc.passes.manager import run_pipeline
 from flexc.passes.pipelines import inference_pipeline
@@ -74,7 +75,7 @@ def compile(
         profile=_choice(Profile, profile, "profile"),
         batchnorm=_choice(BatchNorm, batchnorm, "batchnorm"),
         target=target,
-        rounding=rounding,
+        rounding=None if rounding is None else _choice(Rounding, rounding, "rounding"),
     )
     program = _compile(Path(model), options, debugging)
     if output is not None:

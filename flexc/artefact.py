@@ -103,6 +103,8 @@ def write_artefact(
             new.mkdir()
             for file, write in writers.items():
                 write(new / file)
+                # Some writers make private files; an artefact's are as public as the folder.
+                (new / file).chmod(new.stat().st_mode & 0o666)
             hashes = {file: sha256_of(new / file) for file in writers}
             (new / MANIFEST).write_text(manifest(hashes).to_json(), encoding="utf-8")
             if folder.exists():

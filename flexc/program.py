@@ -159,7 +159,7 @@ class Program:
         """
         path = Path(folder)
         relative = Source(os.path.relpath(self.source.path, path.resolve()), self.source.sha256)
-        text = f"{self.graph.module}\n"
+        text = str(self.graph.module) + "\n"
 
         def manifest(files: dict[str, str]) -> Manifest:
             return Manifest(relative, self.options, self.inputs, self.outputs, files)

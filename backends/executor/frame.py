@@ -12,7 +12,7 @@ Emitted by flexc {version}. Needs flexc.numerics, and weights.safetensors beside
 
 import argparse
 import functools
-{math_import}from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 

@@ -27,7 +27,7 @@ class Keep(Protocol):
 
 
 class Kept:
-    """A :class:`Keep` that collects arrays by name; a quantized value is ``name.mantissa``, ``name.exponent``."""
+    """A :class:`Keep` that collects arrays; a quantized value is ``name.mantissa`` and ``name.exponent``."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, Array] = {}

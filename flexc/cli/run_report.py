@@ -65,7 +65,14 @@ _COLUMNS = ("max error", "SQNR dB", "cosine")
 
 
 def _agreement(found: Agreement) -> dict[str, Any]:
-    difference = None if found.difference is None else asdict(found.difference)
+    difference = None
+    if found.difference is not None:
+        values = (found.difference.executor_value, found.difference.stream_value)
+        difference = {
+            **asdict(found.difference),
+            "executor_value": _finite(values[0]),
+            "stream_value": _finite(values[1]),
+        }
     return {"exact": found.exact, "compared": list(found.compared), "difference": difference}
 
 

@@ -15,8 +15,8 @@ from xdsl.ir import SSAValue
 from flexc import numerics
 
 PROGRAM_NAMES = frozenset(
-    {"Any", "Callable", "Mapping", "Path", "argparse", "functools", "inf", "inputs", "keep", "load_file"}
-    | {"load_weights", "main", "nan", "np", "run", "w", "weights"}
+    {"Any", "Callable", "Mapping", "Path", "argparse", "float", "functools", "inputs", "keep", "load_file"}
+    | {"load_weights", "main", "np", "run", "w", "weights"}
 )
 """Names that the emitted program uses for itself (its kernels are those of flexc.numerics)."""
 

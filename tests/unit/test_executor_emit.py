@@ -23,10 +23,11 @@ from flexc.ir.program import Graph, parse_module
 from flexc.ir.value_names import value_names
 
 SMALL = """
-func.func @main(%x: tensor<1x2x4x4xf32>) -> tensor<1x3x4x4xf32> attributes {inputs = ["in"], outputs = ["out"]} {
+func.func @main(%x: tensor<1x2x4x4xf32>) -> tensor<1x3x4x4xf32>
+    attributes {inputs = ["in"], outputs = ["out"]} {
   %w = nn.constant "conv.w" : tensor<3x2x1x1xf32>
-  %conv = nn.conv %x, %w {stride = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, dilation = array<i64: 1, 1>,
-    group = 1 : i64, source = #nn.source<"conv", "Conv", 0>}
+  %conv = nn.conv %x, %w {stride = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>,
+    dilation = array<i64: 1, 1>, group = 1 : i64, source = #nn.source<"conv", "Conv", 0>}
     : tensor<1x2x4x4xf32>, tensor<3x2x1x1xf32> -> tensor<1x3x4x4xf32>
   %relu = nn.relu %conv {source = #nn.source<"act", "Relu", 1>} : tensor<1x3x4x4xf32> -> tensor<1x3x4x4xf32>
   %sum = nn.add %relu, %conv {source = #nn.source<"sum", "Add", 2>}

@@ -1,0 +1,66 @@
+"""Energy of one contraction, from the target's table (machine description, "Energy")."""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+
+from flexc.cost.clock import Estimate
+from flexc.cost.tile_cycles import STREAMED_OUTPUTS, chain_factor
+from flexc.ir.mapping import Mapping
+from flexc.mapping.problem import ContractionProblem
+from flexc.target.machine import Target
+
+SRAM_REFERENCE_BYTES = 8 * 1024
+WORD_BITS = 32
+
+
+def multiply_pj(target: Target, a_bits: int, b_bits: int) -> float:
+    """One integer product of mantissas, on multipliers of 4 by 4 bits.
+
+    From nothing at 4 by 4 bits to the whole of it at 16 by 16, composing costs in proportion to the pieces.
+    """
+    pieces = (a_bits // 4) * (b_bits // 4)
+    overhead = (target.energy.composed_multiply_factor.value - 1) * (pieces - 1) / 15
+    plain = target.energy.integer_multiply_pj_per_bit_squared.value * a_bits * b_bits
+    return plain * (1 + overhead)
+
+
+def sram_pj_per_bit(target: Target, buffer_bytes: int) -> float:
+    """Reading (or writing) one bit of a buffer: the 8 KiB entry, growing with the root of the size."""
+    return target.energy.sram_read_64_bits_8_kib_pj.value / 64 * sqrt(buffer_bytes / SRAM_REFERENCE_BYTES)
+
+
+def contraction_energy_pj(
+    problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
+) -> float:
+    """Multiplies, adds, buffers and DRAM of one contraction, pJ.
+
+    A line or a held value that several PEs of a core share is read once. Each chained wave reads and writes
+    its accumulators once.
+    """
+    shape = target.pe_shape(problem.a_bits, problem.b_bits)
+    cores = prod(factor.factor for factor in mapping.cores)
+    apart = prod(pe.factor for pe in mapping.pes)
+    streamed_only = STREAMED_OUTPUTS[mapping.stream]
+    outputs = [pe for pe in mapping.pes if pe.role == "outputs"]
+    sharing_held = prod(pe.factor for pe in outputs if pe.dim in streamed_only)
+    sharing_line = prod(pe.factor for pe in outputs if pe.dim not in streamed_only and pe.dim != "g")
+    lines = estimate.compute.streamed_lines * cores
+    interleaved = min(target.integer_accumulators, prod(mapping.tile_of(dim) for dim in streamed_only))
+    line_bits = lines * apart / sharing_line * target.line_bits_per_pe
+    held_bits = lines / interleaved * apart / sharing_held * shape.held_bits
+    chained = prod(chain_factor(dim, mapping.pes) for dim in ("k", "r", "s"))
+    segments = -(-problem.extent("k") // problem.longest_segment) * problem.extent("r") * problem.extent("s")
+    partials = problem.outputs * segments
+    psum_bits = 2 * partials / chained * WORD_BITS
+    narrow, wide = ("a", "b") if mapping.stream == "a" else ("b", "a")
+    buffers = {"a": target.operand_buffer_bytes, "b": target.held_buffer_bytes}
+    return (
+        problem.macs
+        * (multiply_pj(target, problem.a_bits, problem.b_bits) + target.energy.int32_add_pj.value)
+        + partials * target.energy.fp32_add_pj.value
+        + line_bits * sram_pj_per_bit(target, buffers[narrow])
+        + held_bits * sram_pj_per_bit(target, buffers[wide])
+        + psum_bits * sram_pj_per_bit(target, target.psum_buffer_bytes)
+        + estimate.dma_bytes * 8 * target.dram_pj_per_bit
+    )

@@ -1,0 +1,59 @@
+"""Bytes that one sweep over the tiles of an operand reads from DRAM.
+
+Unpadded bits of what lies inside the tensor, rounded up to bytes a transfer. What several cores need of one
+tile is read once (machine description, "The array").
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from flexc.ir.mapping import Mapping
+from flexc.mapping.loops import chip_tile_sizes, combinations
+from flexc.mapping.problem import ContractionProblem
+from flexc.mapping.traffic import read_rows
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Bytes of all tiles of an operand, and of its first tile."""
+
+    total_bytes: int
+    first_bytes: int
+
+
+def a_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
+    """Operand a: mantissas and exponents, halo included."""
+    sizes = {dim: chip_tile_sizes(problem, mapping, dim) for dim in ("g", "n", "p", "k")}
+    if problem.kind == "matmul":
+        rows, columns = sizes["p"], Counter({1: 1})
+    else:
+        rows, columns = (_read_sizes(problem, mapping, axis) for axis in (0, 1))
+    total, first = 0, 0
+    for (g, n, r, c, k), count in combinations((sizes["g"], sizes["n"], rows, columns, sizes["k"])):
+        vectors = n * r * c * (1 if problem.grouped_channels else g)
+        elements = k * (g if problem.grouped_channels else 1)
+        groups = -(-(problem.a_channels if problem.grouped_channels else k) // problem.a_group)
+        tile_bytes = -(-vectors * elements * problem.a_bits // 8) + vectors * groups
+        total += count * tile_bytes
+        first = first or tile_bytes
+    return Sweep(total, first)
+
+
+def b_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
+    """Operand b: mantissas and exponents."""
+    total, first = 0, 0
+    dims = ("g", "o", "k", "r", "s")
+    for (g, o, k, r, s), count in combinations([chip_tile_sizes(problem, mapping, dim) for dim in dims]):
+        groups = r * s * -(-k // problem.b_group) if problem.b_group_dim == "k" else 1
+        tile_bytes = -(-g * o * r * s * k * problem.b_bits // 8) + g * o * groups
+        total += count * tile_bytes
+        first = first or tile_bytes
+    return Sweep(total, first)
+
+
+def _read_sizes(problem: ContractionProblem, mapping: Mapping, axis: int) -> Counter[int]:
+    dim, tap = (("p", "r"), ("q", "s"))[axis]
+    tiles = read_rows(problem, axis, mapping.tile_of(dim), mapping.core_factor(dim), mapping.tile_of(tap))
+    return Counter(rows for of_taps in tiles for rows in of_taps)

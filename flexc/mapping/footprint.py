@@ -1,0 +1,63 @@
+"""Bytes that the tiles of a contraction take in a core's buffers. Works on ints and on arrays alike.
+
+Sizes are those of the packed formats: the mantissas of one pixel (row, filter tap) are rounded up to whole
+bytes, exponents take a byte each, accumulators four.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexc.mapping.problem import ContractionProblem
+
+Extent = TypeVar("Extent", int, NDArray[np.int64])
+ACCUMULATOR_BYTES = 4
+
+
+def window_span(outputs: Extent, taps: Extent, stride: int, dilation: int) -> Extent:
+    """Rows (or columns) of operand a that ``outputs`` positions read through ``taps`` taps.
+
+    A single tap is read with a step of ``stride``, so it spans one row an output.
+    """
+    span = (outputs - 1) * stride + (taps - 1) * dilation + 1
+    single = taps == 1
+    return span + (outputs - span) * single
+
+
+def packed_bytes(elements: Extent, bits: int) -> Extent:
+    """Bytes of one vector of mantissas."""
+    return -(elements * -bits // 8)
+
+
+def a_tile_bytes(
+    problem: ContractionProblem, g: Extent, n: Extent, p: Extent, q: Extent, k: Extent, r: Extent, s: Extent
+) -> Extent:
+    """Operand a's mantissas and exponents for one tile, halo included.
+
+    Where conv groups share the channel axis, the exponents of the whole axis come with every pixel.
+    """
+    if problem.kind == "matmul":
+        return g * p * (packed_bytes(k, problem.a_bits) + -(-k // problem.a_group))
+    rows = window_span(p, r, problem.stride[0], problem.dilation[0])
+    columns = window_span(q, s, problem.stride[1], problem.dilation[1])
+    if problem.grouped_channels:
+        exponents = -(-problem.a_channels // problem.a_group)
+        return n * rows * columns * (packed_bytes(g * k, problem.a_bits) + exponents)
+    return g * n * rows * columns * (packed_bytes(k, problem.a_bits) + -(-k // problem.a_group))
+
+
+def b_tile_bytes(
+    problem: ContractionProblem, g: Extent, o: Extent, k: Extent, r: Extent, s: Extent
+) -> Extent:
+    """Operand b's mantissas and exponents for one tile."""
+    mantissas = r * s * packed_bytes(k, problem.b_bits)
+    exponents = r * s * -(-k // problem.b_group) if problem.b_group_dim == "k" else 1
+    return g * o * (mantissas + exponents)
+
+
+def accumulator_tile_bytes(g: Extent, n: Extent, p: Extent, q: Extent, o: Extent) -> Extent:
+    """The fp32 accumulators of one tile's outputs."""
+    return g * n * p * q * o * ACCUMULATOR_BYTES

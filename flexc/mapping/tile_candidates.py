@@ -1,0 +1,142 @@
+"""Candidate core splits and buffer tiles of a contraction: all that fit the buffers, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import gcd, lcm
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexc.ir.mapping import DIMS, Dim
+from flexc.mapping.footprint import a_tile_bytes, accumulator_tile_bytes, b_tile_bytes
+from flexc.mapping.problem import ContractionProblem
+from flexc.target.machine import Target
+
+Integers = NDArray[np.int64]
+SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
+SPLIT_DIMS: tuple[Dim, ...] = ("g", "n", "p", "q", "o")
+MOST_CORE_AXES = 3
+"""Dimensions that the cores can be split over at once."""
+CHANNEL_MULTIPLE = 4
+"""Channels of a cut result come in multiples of this: LightNorm's groups."""
+
+
+@dataclass(frozen=True)
+class TileCandidates:
+    """Candidates as rows of arrays: extents of a core's tile [T, 8] and cores that split each dimension [T, 8]."""
+
+    tile: Integers
+    cores: Integers
+
+    def __len__(self) -> int:
+        return len(self.tile)
+
+    def take(self, index: Integers) -> TileCandidates:
+        """The candidates at ``index``."""
+        return TileCandidates(self.tile[index], self.cores[index])
+
+
+def tile_candidates(problem: ContractionProblem, target: Target) -> TileCandidates:
+    """All candidates that fit; none where not even the smallest tile does."""
+    columns: dict[Dim, tuple[Integers, Integers]] = {}
+    for dim in DIMS:
+        choices = np.array(_choices(problem, dim, target), np.int64).reshape(-1, 2)
+        columns[dim] = choices[:, 0], choices[:, 1]
+    # Joined one dimension at a time, those that take most room first, so that what cannot fit goes early.
+    order: tuple[Dim, ...] = ("r", "s", "k", "o", "q", "p", "g", "n")
+    smallest = {dim: int(columns[dim][1].min()) for dim in DIMS}
+    tile = {dim: np.full(1, smallest[dim]) for dim in DIMS}
+    cores = {dim: np.ones(1, np.int64) for dim in DIMS}
+    for dim in order:
+        split, extent = columns[dim]
+        left = np.repeat(np.arange(len(tile["g"])), len(extent))
+        right = np.tile(np.arange(len(extent)), len(tile["g"]))
+        tile = {each: values[left] for each, values in tile.items()}
+        cores = {each: values[left] for each, values in cores.items()}
+        tile[dim], cores[dim] = extent[right], split[right]
+        keep = np.flatnonzero(_fits(problem, target, tile, cores) & _regular(problem, tile, cores, dim))
+        tile = {each: values[keep] for each, values in tile.items()}
+        cores = {each: values[keep] for each, values in cores.items()}
+    return TileCandidates(np.stack([tile[d] for d in DIMS], 1), np.stack([cores[d] for d in DIMS], 1))
+
+
+def _choices(problem: ContractionProblem, dim: Dim, target: Target) -> Iterable[tuple[int, int]]:
+    """Pairs (cores, extent of a core's tile) of one dimension."""
+    extent = problem.extent(dim)
+    if dim == "k":
+        step = problem.k_step
+        cuts = () if step is None else (step * count for count in (1, 2, 3, 4, 6, 8, 12, 16, 24))
+        return [(1, extent), *((1, cut) for cut in cuts if cut < extent)]
+    if dim in ("r", "s"):
+        if problem.pass_ != "weight_grad":
+            return [(1, extent)]
+        return sorted(
+            {(1, -(-extent // split)) for split in (*SPLITS, extent) if split <= extent}, reverse=True
+        )
+    found = set()
+    for cores in _core_factors(problem, dim, target):
+        share = -(-extent // cores)
+        for split in (*SPLITS, share):
+            tile = -(-share // split)
+            if dim in ("g", "o"):
+                tile = _aligned(problem, dim, tile, cores)
+            if tile * cores < extent + tile and tile <= target.accumulator_tile_bytes:
+                found.add((cores, tile))
+    return sorted(found, key=lambda choice: (choice[0], -choice[1]))
+
+
+def _core_factors(problem: ContractionProblem, dim: Dim, target: Target) -> list[int]:
+    if dim == "q" and problem.extent("p") > 1:
+        return [1]
+    most = min(target.cores, problem.extent(dim))
+    return [cores for cores in range(1, most + 1) if target.cores % cores == 0]
+
+
+def _aligned(problem: ContractionProblem, dim: Dim, tile: int, cores: int) -> int:
+    """The least extent from ``tile`` on at which a cut of the result's channels is allowed (else all)."""
+    extent, per_step = problem.extent(dim), 1
+    if problem.kind != "matmul" and dim == "g":
+        per_step = problem.extent("o")
+    elif problem.kind != "matmul" and problem.extent("g") > 1 and problem.extent("o") % CHANNEL_MULTIPLE:
+        return extent
+    elif dim == "g":
+        return tile
+    multiple = lcm(
+        2 // gcd(2, per_step),
+        CHANNEL_MULTIPLE // gcd(CHANNEL_MULTIPLE, cores * per_step),
+        2 // gcd(2, problem.extent("k")) if dim == "g" and problem.a_bits == 4 else 1,
+    )
+    return min(-(-tile // multiple) * multiple, extent)
+
+
+def _fits(
+    problem: ContractionProblem, target: Target, tile: dict[Dim, Integers], cores: dict[Dim, Integers]
+) -> NDArray[np.bool_]:
+    g, n, p, q, o, k, r, s = (tile[dim] for dim in DIMS)
+    used = np.stack([cores[dim] for dim in SPLIT_DIMS])
+    fits: NDArray[np.bool_] = (
+        (a_tile_bytes(problem, g, n, p, q, k, r, s) <= target.operand_tile_bytes)
+        & (b_tile_bytes(problem, g, o, k, r, s) <= target.held_tile_bytes)
+        & (accumulator_tile_bytes(g, n, p, q, o) <= target.accumulator_tile_bytes)
+        & (used.prod(axis=0) <= target.cores)
+        & ((used > 1).sum(axis=0) <= MOST_CORE_AXES)
+    )
+    return fits
+
+
+def _regular(
+    problem: ContractionProblem, tile: dict[Dim, Integers], cores: dict[Dim, Integers], dim: Dim
+) -> NDArray[np.bool_]:
+    """Leave out orders of segments that are wrong, and several images a tile while one of them is cut."""
+    keep = np.ones(len(tile["g"]), bool)
+    if dim == "k":
+        segment = min(problem.a_group, problem.b_group)
+        keep &= (tile["r"] == problem.extent("r")) | (tile["k"] <= segment)
+        keep &= (tile["s"] == problem.extent("s")) | ((tile["r"] == 1) & (tile["k"] <= segment))
+    elif dim == "n":
+        keep &= (tile["n"] == 1) | (
+            (tile["p"] * cores["p"] >= problem.extent("p")) & (tile["q"] * cores["q"] >= problem.extent("q"))
+        )
+    return keep

@@ -1,0 +1,83 @@
+"""Map every contraction of quantized operands onto the target.
+
+    bfp.conv %x, %w {...}   ->   bfp.conv %x, %w {..., mapping = #flexblock.mapping<stream a, ...>}
+
+Illegal for what the machine cannot hold or multiply: an error for each op, all reported together. What a
+legality check of its own finds wrong with a mapping is a bug of the search, and an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from xdsl.ir import SSAValue
+
+from flexc.diagnostics import CompileError, Diagnostic, Place
+from flexc.ir.attributes import place_of
+from flexc.ir.bfp import BlockTensorType, ConvOp, MatMulOp, QuantizeOp
+from flexc.ir.mapping import Mapping, MappingAttr
+from flexc.ir.program import Graph
+from flexc.mapping.from_ir import ContractionOp, problem_of
+from flexc.mapping.legality import check
+from flexc.mapping.search import search
+from flexc.passes.base import Pass
+from flexc.target import Target, load_target
+
+MAPPING = "mapping"
+
+
+@dataclass(frozen=True)
+class MapContractions(Pass):
+    """Sets the attribute ``mapping`` of every ``bfp.conv`` and ``bfp.matmul``."""
+
+    name: ClassVar[str] = "map-contractions"
+    target: str = "flexblock"
+
+    def run(self, graph: Graph) -> bool:
+        """Raises CompileError for an unknown target, and for every op that has no mapping on it."""
+        target = load_target(self.target)
+        changed = False
+        found: list[Diagnostic] = []
+        for op in graph.main.walk():
+            if not isinstance(op, (ConvOp, MatMulOp)):
+                continue
+            try:
+                attribute = MappingAttr(_mapping_of(op, target))
+            except CompileError as failure:
+                place = place_of(op, graph.file)
+                found += [_placed(diagnostic, place) for diagnostic in failure.diagnostics]
+                continue
+            changed |= op.attributes.get(MAPPING) != attribute
+            op.attributes[MAPPING] = attribute
+        if found:
+            raise CompileError(found)
+        return changed
+
+
+def _mapping_of(op: ContractionOp, target: Target) -> Mapping:
+    problem = problem_of(op, _following_group(op))
+    mapping = search(problem, target)
+    violations = check(problem, mapping, target)
+    if violations:
+        raise AssertionError(f"{problem.describe()}: illegal mapping {mapping}: {'; '.join(violations)}")
+    return mapping
+
+
+def _following_group(op: ContractionOp) -> int | None:
+    """The group of channels of a quantization that follows directly, or after ops on this tensor alone."""
+    axis = 1 if isinstance(op, ConvOp) else -1
+    value: SSAValue = op.out
+    while (use := value.get_user_of_unique_use()) is not None:
+        if isinstance(use, QuantizeOp):
+            assert isinstance(use.out.type, BlockTensorType)
+            return use.out.type.get_tile()[axis]
+        same = [operand for operand in use.operands if operand.type == value.type]
+        if len(same) > 1 or len(use.results) != 1 or use.results[0].type != value.type:
+            return None
+        (value,) = use.results
+    return None
+
+
+def _placed(diagnostic: Diagnostic, place: Place) -> Diagnostic:
+    return replace(diagnostic, place=place)

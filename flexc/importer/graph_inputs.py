@@ -63,7 +63,8 @@ def _dimension(dim: onnx.TensorShapeProto.Dimension) -> int | str | None:
     # Some exporters write 0 or -1 for a dimension that is open.
     if dim.HasField("dim_value") and dim.dim_value > 0:
         return int(dim.dim_value)
-    return dim.dim_param or None
+    # Exporters write "?" for dimensions that have nothing to do with each other.
+    return dim.dim_param if dim.dim_param not in ("", "?") else None
 
 
 def resolve_shapes(

@@ -14,6 +14,8 @@ from xdsl.irdl import IRDLOperation
 
 from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.attributes import Literal, literal
+from flexc.ir.shapes import Element
+from flexc.ir.tensor_op import spec_of
 
 ACTIVATION_PARAMETERS: dict[str, tuple[str, ...]] = {
     "clip": ("minimum", "maximum"),
@@ -27,6 +29,10 @@ ACTIVATION_PARAMETERS: dict[str, tuple[str, ...]] = {
     "sigmoid": (),
     "tanh": (),
 }
+
+
+NUMPY_NAMES: dict[Element, str] = {"f32": "float32", "i64": "int64", "i32": "int32", "i1": "bool"}
+"""What NumPy calls the element types."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,7 @@ def _shaped(function: str) -> Callable[[IRDLOperation], KernelCall]:
 
 
 def _cast(op: IRDLOperation) -> KernelCall:
-    (result_type,) = op.result_types
-    assert isinstance(result_type, TensorType)
-    return KernelCall("cast", tuple(op.operands), (("to", str(result_type.element_type)),))
+    return KernelCall("cast", tuple(op.operands), (("to", NUMPY_NAMES[spec_of(op.results[0].type).element]),))
 
 
 def _layer_norm(op: IRDLOperation) -> KernelCall:

@@ -109,8 +109,8 @@ def _matmul(node: Node) -> tuple[Value, ...]:
     if column:
         b = node.emit(nn.ReshapeOp, b, shape=(*b.spec.shape, 1), name=node.inner_name("column"))
     if not (row or column):
-        return (node.emit(nn.MatMulOp, a, b),)
-    product = node.emit(nn.MatMulOp, a, b, name=node.inner_name("product"))
+        return (node.emit(nn.MatMulOp, a, b, None),)
+    product = node.emit(nn.MatMulOp, a, b, None, name=node.inner_name("product"))
     shape = product.spec.shape
     kept = shape[:-2] + (() if row else shape[-2:-1]) + (() if column else shape[-1:])
     return (node.emit(nn.ReshapeOp, product, shape=kept),)

@@ -2,7 +2,7 @@
 
 An access is checked against the slot's size and, byte by byte, against what has been written, and is then
 one strided NumPy view. Arrays of elements are [core axes..., dimensions...]; a core axis along which all
-cores hold the same, or that the operand does not depend on, has extent 1 when it is read.
+cores hold the same, and any axis or dimension that the operand does not depend on, has extent 1.
 """
 
 from __future__ import annotations
@@ -132,13 +132,14 @@ class Operand:
         relative = sum(s * p for s, p in zip(self.position_stride, run.low, strict=True))
         shape = list(run.cores)
         if content.ndim > 1:
-            core_strides = [8 * s if n > 1 else 0 for s, n in zip(content.strides, content.shape, strict=False)]
-            shape = [n if have > 1 else 1 for n, have in zip(run.cores, content.shape, strict=False)]
+            copies = content.shape[:-1]
+            core_strides = [8 * s if n > 1 else 0 for s, n in zip(content.strides[:-1], copies, strict=True)]
         else:
             core_strides = list(self.core_stride)
         relative += sum(s * c for s, c in zip(core_strides, run.first, strict=True))
         strides = [*core_strides, *self.position_stride]
         shape += run.count
+        shape = [n if stride else 1 for n, stride in zip(shape, strides, strict=True)]
         packed = None if self.format in WHOLE_BYTE_TYPES else self._packed_dimension(shape, strides)
         if packed is not None:
             strides[packed] = 0
@@ -183,7 +184,7 @@ def _checked(operand: Operand, buffer: Buffer, run: CoreRun, base: int) -> tuple
     except StreamFault as fault:
         raise fault.at_operand(operand.name) from None
     layout = operand.layout(run, content, base)
-    if not _all_valid(layout, layout.byte_view(valid, base // 8, operand.bits // 8), operand.bits):
+    if not all_valid(layout, layout.byte_view(valid, base // 8, operand.bits // 8), operand.bits):
         raise StreamFault(
             "reads what nothing has written",
             operand=operand.name,
@@ -192,7 +193,8 @@ def _checked(operand: Operand, buffer: Buffer, run: CoreRun, base: int) -> tuple
     return content, layout
 
 
-def _all_valid(layout: Layout, valid: Bytes, bits: int) -> bool:
+def all_valid(layout: Layout, valid: Bytes, bits: int) -> bool:
+    """Whether every element of a view of validity (``Layout.byte_view``) has been written."""
     if layout.packed is None:
         return bool(valid.min() == WHOLE_BYTE)
     full, mask = _tail(layout.shape[layout.packed] * bits)
@@ -239,6 +241,8 @@ def write(
     content, valid = buffer.for_write(operand.box.grid, distinct)
     layout = operand.layout(run, content, base)
     start = base // 8
+    if any(many > 1 and one == 1 for many, one in zip(values.shape, layout.shape, strict=True)):
+        raise StreamFault("writes several elements to one address", operand=operand.name, address_bits=base)
     if layout.packed is None:
         dtype = WHOLE_BYTE_TYPES[operand.format]
         np.ndarray(layout.shape, dtype, content, start + layout.offset, layout.strides)[...] = values

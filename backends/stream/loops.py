@@ -1,0 +1,66 @@
+"""The loops of a program as a tree of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from flexc.backends.stream.fault import StreamFault
+from flexc.backends.stream.isa import LOOP_LEVELS, Opcode
+
+
+@dataclass
+class Loop:
+    """``count`` iterations of a body; ``record`` is the index of the loop record."""
+
+    record: int
+    count: int
+    body: list[Node] = field(default_factory=list)
+
+
+Node: TypeAlias = int | Loop
+
+
+def loop_tree(records: NDArray[Any]) -> list[Node]:
+    """The program without its final halt: indices of records, and loops.
+
+    Raises StreamFault unless loops nest, at most ``LOOP_LEVELS`` deep, and one halt ends the program.
+    """
+    top: list[Node] = []
+    bodies = [top]
+    opcodes = records["opcode"].tolist()
+    counts = records["count"].tolist()
+    if not opcodes or opcodes[-1] != Opcode.HALT:
+        raise StreamFault("the program does not end with halt")
+    for index, opcode in enumerate(opcodes[:-1]):
+        if opcode == Opcode.HALT:
+            raise StreamFault("halt before the end of the program", record=index, opcode="halt")
+        if opcode == Opcode.LOOP:
+            if len(bodies) > LOOP_LEVELS:
+                raise StreamFault(f"more than {LOOP_LEVELS} loops inside one another", record=index, opcode="loop")
+            if counts[index] < 1:
+                raise StreamFault("a loop of no iterations", record=index, opcode="loop")
+            loop = Loop(index, counts[index])
+            bodies[-1].append(loop)
+            bodies.append(loop.body)
+        elif opcode == Opcode.END:
+            if len(bodies) == 1:
+                raise StreamFault("end without a loop", record=index, opcode="end")
+            bodies.pop()
+        else:
+            bodies[-1].append(index)
+    if len(bodies) > 1:
+        raise StreamFault("a loop without its end", record=len(opcodes) - 1, opcode="halt")
+    return top
+
+
+def trips_of_records(nodes: list[Node], trips: tuple[int, ...] = ()) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """(record index, trip counts of the loops around it from the outermost on)."""
+    for node in nodes:
+        if isinstance(node, Loop):
+            yield from trips_of_records(node.body, (*trips, node.count))
+        else:
+            yield node, trips

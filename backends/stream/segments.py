@@ -1,0 +1,80 @@
+"""Where the segments of a compute record lie: cuts along k, and the group of each operand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Groups = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GroupAxis:
+    """How the groups of one operand follow the coordinates g and k: axis = g_weight * g + k_weight * k.
+
+    ``whole`` counts groups from the tensor's first, otherwise from that of the box's first element.
+    """
+
+    g_weight: int
+    k_weight: int
+    group: int
+    whole: bool
+
+    @property
+    def along_g(self) -> bool:
+        """Whether the exponents' stride from group to group is that of g."""
+        return self.g_weight > 0 and self.k_weight == 0
+
+    def groups(self, g: Groups, k: Groups) -> Groups:
+        """The group of each element [g, k]."""
+        groups: Groups = (self.g_weight * g[:, np.newaxis] + self.k_weight * k) // self.group
+        return groups if self.whole else groups - groups[0, 0]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Positions [first, end) along k for the positions [g_first, g_end) along g: one group of each operand."""
+
+    g_first: int
+    g_end: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The segments of a box in canonical order, and the group of every element [g, k] of both operands."""
+
+    segments: tuple[Segment, ...]
+    a_groups: Groups
+    b_groups: Groups
+
+    @property
+    def longest(self) -> int:
+        """The number of elements of the longest segment."""
+        return max(segment.end - segment.first for segment in self.segments)
+
+
+def cut_segments(a: GroupAxis, b: GroupAxis, g: Groups, k: Groups) -> Segments:
+    """Cut the box of coordinates ``g`` and ``k``; positions along g with equal cuts stay together."""
+    a_groups, b_groups = a.groups(g, k), b.groups(g, k)
+    cut = (np.diff(a_groups, axis=1) != 0) | (np.diff(b_groups, axis=1) != 0)
+    together = bool((cut == cut[:1]).all())
+    blocks = [(0, len(g))] if together else [(i, i + 1) for i in range(len(g))]
+    segments = []
+    for g_first, g_end in blocks:
+        bounds = [0, *(np.flatnonzero(cut[g_first]) + 1).tolist(), len(k)]
+        segments += [
+            Segment(g_first, g_end, first, end) for first, end in zip(bounds, bounds[1:], strict=False)
+        ]
+    return Segments(tuple(segments), a_groups, b_groups)
+
+
+def group_axis(record: Any, operand: int) -> GroupAxis:
+    """The group axis of operand a (0) or b (1) of a compute record."""
+    weights = record["b_axis" if operand else "a_axis"]
+    group = int(record["b_group" if operand else "a_group"])
+    return GroupAxis(int(weights[0]), int(weights[1]), group, bool(record["whole_axis"][operand]))

@@ -20,6 +20,13 @@ Array: TypeAlias = npt.NDArray[Any]
 IR_VERSION = 8
 
 
+def make_node(
+    operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+) -> onnx.NodeProto:
+    """``onnx.helper.make_node`` for attributes of any type."""
+    return helper.make_node(operator, inputs, outputs, **attributes)
+
+
 def build(
     nodes: Sequence[onnx.NodeProto],
     inputs: Mapping[str, Array],
@@ -69,7 +76,7 @@ def assert_matches(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    expected = session.run(None, dict(inputs))
+    expected = [np.asarray(output) for output in session.run(None, dict(inputs))]
     found = evaluate(graph, inputs)
     assert list(found) == [output.name for output in model.graph.output]
     for (name, ours), theirs in zip(found.items(), expected, strict=True):

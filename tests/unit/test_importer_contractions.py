@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
 
 from flexc.diagnostics import CompileError
 from flexc.importer import load_model
-from tests.onnx_models import assert_matches, build, op_names, random, save
+from tests.onnx_models import Array, assert_matches, build, make_node, op_names, random, save
 
 
 @pytest.mark.parametrize(
@@ -45,15 +44,27 @@ def test_conv(
     x, constants = random(*x_shape), {"w": random(*w_shape, seed=1)}
     if bias:
         constants["b"] = random(w_shape[0], seed=2)
-    node = helper.make_node("Conv", ["x", *constants], ["y"], **attributes)
+    node = make_node("Conv", ["x", *constants], ["y"], **attributes)
     assert_matches(build([node], {"x": x}, constants, opset=opset), {"x": x}, tmp_path, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("trans_a", [0, 1])
 @pytest.mark.parametrize("trans_b", [0, 1])
 @pytest.mark.parametrize("constant_b", [False, True])
-@pytest.mark.parametrize("c_shape", [None, (5,), (1, 5), (1,), (), (3, 5), (3, 1)])
-@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.5, 2.0)])
+@pytest.mark.parametrize(
+    ("c_shape", "alpha", "beta"),
+    [
+        (None, 1.0, 1.0),
+        (None, 0.5, 1.0),
+        ((5,), 1.0, 1.0),
+        ((5,), 0.5, 2.0),
+        ((1, 5), 1.0, 2.0),
+        ((1,), 1.0, 1.0),
+        ((), 1.0, 0.5),
+        ((3, 5), 0.5, 2.0),
+        ((3, 1), 1.0, 1.0),
+    ],
+)
 def test_gemm(
     trans_a: int,
     trans_b: int,
@@ -65,12 +76,12 @@ def test_gemm(
 ) -> None:
     a = random(4, 3) if trans_a else random(3, 4)
     b = random(5, 4, seed=1) if trans_b else random(4, 5, seed=1)
-    inputs, constants = {"a": a}, {}
+    inputs, constants = {"a": a}, dict[str, Array]()
     (constants if constant_b else inputs)["b"] = b
     if c_shape is not None:
         constants["c"] = np.asarray(random(*c_shape, seed=2), np.float32)
     names = ["a", "b"] + (["c"] if c_shape is not None else [])
-    node = helper.make_node("Gemm", names, ["y"], transA=trans_a, transB=trans_b, alpha=alpha, beta=beta)
+    node = make_node("Gemm", names, ["y"], transA=trans_a, transB=trans_b, alpha=alpha, beta=beta)
     graph = assert_matches(build([node], inputs, constants, opset=11), inputs, tmp_path, tolerance=1e-6)
     if constant_b and not trans_a and c_shape in (None, (5,), (1, 5), (1,), ()):
         assert op_names(graph) == ["nn.matmul"]
@@ -79,7 +90,7 @@ def test_gemm(
 def test_gemm_weight_is_transposed_without_a_copy(tmp_path: Path) -> None:
     weight = random(5, 4)
     model = build(
-        [helper.make_node("Gemm", ["a", "fc.weight"], ["y"], transB=1)],
+        [make_node("Gemm", ["a", "fc.weight"], ["y"], transB=1)],
         {"a": random(2, 4)},
         {"fc.weight": weight},
     )
@@ -105,7 +116,7 @@ def test_gemm_weight_is_transposed_without_a_copy(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", [9, 13])
 def test_matmul(a_shape: tuple[int, ...], b_shape: tuple[int, ...], opset: int, tmp_path: Path) -> None:
     inputs = {"a": random(*a_shape), "b": random(*b_shape, seed=1)}
-    model = build([helper.make_node("MatMul", ["a", "b"], ["y"])], inputs, opset=opset)
+    model = build([make_node("MatMul", ["a", "b"], ["y"])], inputs, opset=opset)
     assert_matches(model, inputs, tmp_path)
 
 
@@ -126,7 +137,7 @@ def test_matmul(a_shape: tuple[int, ...], b_shape: tuple[int, ...], opset: int, 
 def test_conv_that_does_not_fit(
     w_shape: tuple[int, ...], attributes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    node = helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
+    node = make_node("Conv", ["x", "w"], ["y"], **attributes)
     model = build([node], {"x": random(1, 3, 8, 8)}, {"w": random(*w_shape)})
     with pytest.raises(CompileError, match=message):
         load_model(save(model, tmp_path))

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from flexc.diagnostics import CompileError
 from flexc.importer import load_model
-from tests.onnx_models import Array, assert_matches, build, op_names, random, save
+from tests.onnx_models import Array, assert_matches, build, make_node, op_names, random, save
 
 X = np.concatenate([random(50) * 3, np.array([0.0, -0.0, 6.0, -3.0, 3.0], np.float32)]).reshape(5, 11)
 POSITIVE = np.abs(X) + np.float32(0.1)
@@ -46,7 +46,7 @@ POSITIVE = np.abs(X) + np.float32(0.1)
     ],
 )
 def test_unary(operator: str, opset: int, attributes: dict[str, Any], x: Array, tmp_path: Path) -> None:
-    model = build([helper.make_node(operator, ["x"], ["y"], **attributes)], {"x": x}, opset=opset)
+    model = build([make_node(operator, ["x"], ["y"], **attributes)], {"x": x}, opset=opset)
     assert_matches(model, {"x": x}, tmp_path)
 
 
@@ -63,13 +63,13 @@ def test_unary(operator: str, opset: int, attributes: dict[str, Any], x: Array, 
 @pytest.mark.parametrize("opset", [11, 13])
 def test_clip_with_operands(bounds: dict[str, float], inputs: list[str], opset: int, tmp_path: Path) -> None:
     constants = {name: np.array(value, np.float32) for name, value in bounds.items()}
-    model = build([helper.make_node("Clip", inputs, ["y"])], {"x": X}, constants, opset=opset)
+    model = build([make_node("Clip", inputs, ["y"])], {"x": X}, constants, opset=opset)
     assert_matches(model, {"x": X}, tmp_path, tolerance=0)
 
 
 def test_clip_bounds_must_be_known(tmp_path: Path) -> None:
     low = np.array(0.0, np.float32)
-    model = build([helper.make_node("Clip", ["x", "low"], ["y"])], {"x": X, "low": low})
+    model = build([make_node("Clip", ["x", "low"], ["y"])], {"x": X, "low": low})
     with pytest.raises(CompileError, match=r"FX206.*the minimum must be known"):
         load_model(save(model, tmp_path))
 
@@ -80,7 +80,7 @@ def test_clip_bounds_must_be_known(tmp_path: Path) -> None:
 def test_binary_broadcasts(operator: str, opset: int, shape: tuple[int, ...], tmp_path: Path) -> None:
     other = np.abs(random(*shape, seed=1)) + np.float32(0.5)
     inputs = {"a": POSITIVE, "b": np.asarray(other, np.float32)}
-    model = build([helper.make_node(operator, ["a", "b"], ["y"])], inputs, opset=opset)
+    model = build([make_node(operator, ["a", "b"], ["y"])], inputs, opset=opset)
     assert_matches(model, inputs, tmp_path, tolerance=1e-6)
 
 
@@ -88,13 +88,13 @@ def test_binary_broadcasts(operator: str, opset: int, shape: tuple[int, ...], tm
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_any_number_of_operands(operator: str, count: int, tmp_path: Path) -> None:
     inputs = {f"x{index}": random(3, 4, seed=index) for index in range(count)}
-    model = build([helper.make_node(operator, list(inputs), ["y"])], inputs, opset=13)
+    model = build([make_node(operator, list(inputs), ["y"])], inputs, opset=13)
     assert_matches(model, inputs, tmp_path)
 
 
 def test_power_of_an_integer_exponent(tmp_path: Path) -> None:
     model = build(
-        [helper.make_node("Pow", ["x", "two"], ["y"])], {"x": X}, {"two": np.array([2], np.int64)}, opset=13
+        [make_node("Pow", ["x", "two"], ["y"])], {"x": X}, {"two": np.array([2], np.int64)}, opset=13
     )
     assert_matches(model, {"x": X}, tmp_path)
 
@@ -111,52 +111,52 @@ def test_power_of_an_integer_exponent(tmp_path: Path) -> None:
         (np.bool_, TensorProto.FLOAT),
     ],
 )
-def test_cast(source: type, target: int, opset: int, tmp_path: Path) -> None:
+def test_cast(source: type[np.generic], target: int, opset: int, tmp_path: Path) -> None:
     x = (X * 3).astype(source)
-    model = build([helper.make_node("Cast", ["x"], ["y"], to=target)], {"x": x}, opset=opset)
+    model = build([make_node("Cast", ["x"], ["y"], to=target)], {"x": x}, opset=opset)
     assert_matches(model, {"x": x}, tmp_path, tolerance=0)
 
 
 def test_cast_to_the_same_type_vanishes(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("Cast", ["x"], ["same"], to=TensorProto.FLOAT),
-        helper.make_node("Relu", ["same"], ["y"]),
+        make_node("Cast", ["x"], ["same"], to=TensorProto.FLOAT),
+        make_node("Relu", ["same"], ["y"]),
     ]
     assert op_names(assert_matches(build(nodes, {"x": X}), {"x": X}, tmp_path)) == ["nn.relu"]
 
 
 @pytest.mark.parametrize("operator", ["Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual"])
 @pytest.mark.parametrize("element", [np.float32, np.int64])
-def test_comparison(operator: str, element: type, tmp_path: Path) -> None:
+def test_comparison(operator: str, element: type[np.generic], tmp_path: Path) -> None:
     a = np.array([[1, 2, 3], [3, 2, 1]], element)
     inputs = {"a": a, "b": np.array([2, 2, 2], element)}
-    model = build([helper.make_node(operator, ["a", "b"], ["y"])], inputs, opset=16)
+    model = build([make_node(operator, ["a", "b"], ["y"])], inputs, opset=16)
     assert_matches(model, inputs, tmp_path, tolerance=0)
 
 
 def test_comparison_with_nan_is_false(tmp_path: Path) -> None:
     inputs = {"a": np.array([np.nan, 1], np.float32), "b": np.array([1, np.nan], np.float32)}
     for operator in ("LessOrEqual", "GreaterOrEqual"):
-        assert_matches(build([helper.make_node(operator, ["a", "b"], ["y"])], inputs), inputs, tmp_path)
+        assert_matches(build([make_node(operator, ["a", "b"], ["y"])], inputs), inputs, tmp_path)
 
 
 @pytest.mark.parametrize("operator", ["And", "Or"])
 def test_logic(operator: str, tmp_path: Path) -> None:
     inputs = {"a": np.array([[True], [False]]), "b": np.array([True, False])}
-    model = build([helper.make_node(operator, ["a", "b"], ["y"])], inputs)
+    model = build([make_node(operator, ["a", "b"], ["y"])], inputs)
     assert_matches(model, inputs, tmp_path, tolerance=0)
 
 
 def test_not_and_where(tmp_path: Path) -> None:
     inputs = {"c": np.array([[True], [False]]), "a": random(2, 3), "b": random(3, seed=1)}
-    nodes = [helper.make_node("Not", ["c"], ["n"]), helper.make_node("Where", ["n", "a", "b"], ["y"])]
+    nodes = [make_node("Not", ["c"], ["n"]), make_node("Where", ["n", "a", "b"], ["y"])]
     assert_matches(build(nodes, inputs), inputs, tmp_path, tolerance=0)
 
 
 def test_every_op_keeps_its_node(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("Relu", ["x"], ["r"], name="stem/relu"),
-        helper.make_node("Tanh", ["r"], ["y"]),
+        make_node("Relu", ["x"], ["r"], name="stem/relu"),
+        make_node("Tanh", ["r"], ["y"]),
     ]
     graph = assert_matches(build(nodes, {"x": X}), {"x": X}, tmp_path)
     text = str(graph.module)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from flexc.diagnostics import CompileError
 from flexc.importer import load_model
 from tests.evaluate import evaluate
-from tests.onnx_models import Array, assert_matches, build, op_names, random, save
+from tests.onnx_models import Array, assert_matches, build, make_node, op_names, random, save
 
 X = random(2, 3, 4, 5)
 
@@ -29,7 +29,7 @@ def statistics(channels: int) -> dict[str, Array]:
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 5)])
 def test_batch_norm(opset: int, shape: tuple[int, ...], tmp_path: Path) -> None:
     constants = statistics(3)
-    node = helper.make_node("BatchNormalization", ["x", *constants], ["y"], epsilon=1e-3, momentum=0.8)
+    node = make_node("BatchNormalization", ["x", *constants], ["y"], epsilon=1e-3, momentum=0.8)
     model = build([node], {"x": random(*shape)}, constants, opset=opset)
     assert_matches(model, {"x": random(*shape)}, tmp_path)
 
@@ -48,7 +48,7 @@ def test_batch_norm_forms(
     opset: int, attributes: dict[str, int], outputs: tuple[str, ...], message: str | None, tmp_path: Path
 ) -> None:
     constants = statistics(3)
-    node = helper.make_node("BatchNormalization", ["x", *constants], outputs, **attributes)
+    node = make_node("BatchNormalization", ["x", *constants], outputs, **attributes)
     path = save(build([node], {"x": X}, constants, opset=opset), tmp_path)
     if message is None:
         load_model(path)
@@ -59,7 +59,7 @@ def test_batch_norm_forms(
 
 def test_batch_norm_of_other_channels(tmp_path: Path) -> None:
     constants = statistics(4)
-    node = helper.make_node("BatchNormalization", ["x", *constants], ["y"])
+    node = make_node("BatchNormalization", ["x", *constants], ["y"])
     with pytest.raises(CompileError, match=r"input has 3 channels, but a parameter has shape \[4\]"):
         load_model(save(build([node], {"x": X}, constants), tmp_path))
 
@@ -70,7 +70,7 @@ def test_layer_norm(axis: int, beta: bool, tmp_path: Path) -> None:
     constants = {"gamma": random(*X.shape[axis:], seed=1)}
     if beta:
         constants["beta"] = random(*X.shape[axis:], seed=2)
-    node = helper.make_node("LayerNormalization", ["x", *constants], ["y"], axis=axis, epsilon=1e-4)
+    node = make_node("LayerNormalization", ["x", *constants], ["y"], axis=axis, epsilon=1e-4)
     graph = assert_matches(build([node], {"x": X}, constants, opset=17), {"x": X}, tmp_path, tolerance=4e-6)
     assert op_names(graph) == ["nn.layer_norm"]
 
@@ -82,21 +82,21 @@ def test_layer_norm(axis: int, beta: bool, tmp_path: Path) -> None:
 def test_softmax(operator: str, opset: int, axis: int | None, tmp_path: Path) -> None:
     """Before opset 13 all dimensions from the axis on are normalized together, later the axis alone."""
     attributes = {} if axis is None else {"axis": axis}
-    node = helper.make_node(operator, ["x"], ["y"], **attributes)
+    node = make_node(operator, ["x"], ["y"], **attributes)
     assert_matches(build([node], {"x": X}, opset=opset), {"x": X}, tmp_path, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
 def test_local_response_norm(size: int, tmp_path: Path) -> None:
     x = random(2, 7, 3, 3) * np.float32(3)
-    node = helper.make_node("LRN", ["x"], ["y"], size=size, alpha=0.3, beta=0.6, bias=1.5)
+    node = make_node("LRN", ["x"], ["y"], size=size, alpha=0.3, beta=0.6, bias=1.5)
     assert_matches(build([node], {"x": x}, opset=13), {"x": x}, tmp_path, tolerance=1e-6)
 
 
 def test_local_response_norm_of_an_even_size(tmp_path: Path) -> None:
     """The window reaches one channel further behind than before (ONNX Runtime takes odd sizes only)."""
     x = random(1, 4, 2, 2)
-    node = helper.make_node("LRN", ["x"], ["y"], size=2, alpha=2.0, beta=1.0, bias=1.0)
+    node = make_node("LRN", ["x"], ["y"], size=2, alpha=2.0, beta=1.0, bias=1.0)
     found = evaluate(load_model(save(build([node], {"x": x}), tmp_path)), {"x": x})["y"]
     squares = np.concatenate([x, np.zeros((1, 1, 2, 2), np.float32)], axis=1) ** 2
     np.testing.assert_allclose(found, x / (1 + squares[:, :-1] + squares[:, 1:]), rtol=1e-6)
@@ -107,8 +107,8 @@ def test_dropout_vanishes(opset: int, tmp_path: Path) -> None:
     constants = {} if opset < 12 else {"ratio": np.array(0.4, np.float32), "training": np.array(False)}
     attributes = {"ratio": 0.4} if opset < 12 else {}
     nodes = [
-        helper.make_node("Dropout", ["x", *constants], ["kept"], **attributes),
-        helper.make_node("Relu", ["kept"], ["y"]),
+        make_node("Dropout", ["x", *constants], ["kept"], **attributes),
+        make_node("Relu", ["kept"], ["y"]),
     ]
     graph = assert_matches(build(nodes, {"x": X}, constants, opset=opset), {"x": X}, tmp_path)
     assert op_names(graph) == ["nn.relu"]
@@ -116,15 +116,15 @@ def test_dropout_vanishes(opset: int, tmp_path: Path) -> None:
 
 def test_dropout_mask(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("Dropout", ["x"], ["kept", "mask"]),
-        helper.make_node("Cast", ["mask"], ["ones"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["kept", "ones"], ["y"]),
+        make_node("Dropout", ["x"], ["kept", "mask"]),
+        make_node("Cast", ["mask"], ["ones"], to=TensorProto.FLOAT),
+        make_node("Mul", ["kept", "ones"], ["y"]),
     ]
     assert_matches(build(nodes, {"x": X}, opset=13), {"x": X}, tmp_path, tolerance=0)
 
 
 def test_dropout_in_training(tmp_path: Path) -> None:
     constants = {"ratio": np.array(0.4, np.float32), "training": np.array(True)}
-    node = helper.make_node("Dropout", ["x", *constants], ["y"])
+    node = make_node("Dropout", ["x", *constants], ["y"])
     with pytest.raises(CompileError, match=r"FX205.*dropout in training mode"):
         load_model(save(build([node], {"x": X}, constants, opset=13), tmp_path))

@@ -19,8 +19,6 @@ import click
 import numpy as np
 import numpy.typing as npt
 import onnx
-from rich.console import Console
-from rich.table import Table
 
 import flexc
 from benchmarks.peak_memory import LOADERS, Run, peak_bytes
@@ -32,16 +30,7 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "mobilenet_v2": make_mobilenet_v2,
 }
 WARM_UP_CALLS = 3
-COLUMNS = (
-    "network",
-    "policy",
-    "onnxruntime ms",
-    "executor ms",
-    "ratio",
-    "onnxruntime MB",
-    "executor MB",
-    "ratio",
-)
+HEADER = f"{'network':14} {'policy':8} {'onnxruntime':>12} {'executor':>12} {'ratio':>7} {'peaks':>18} {'ratio':>7}"
 
 
 def median_seconds(calls: dict[str, Run], x: npt.NDArray[np.float32], repeats: int) -> dict[str, float]:
@@ -56,7 +45,7 @@ def median_seconds(calls: dict[str, Run], x: npt.NDArray[np.float32], repeats: i
     return {name: float(np.median(found)) for name, found in seconds.items()}
 
 
-def measure(name: str, policy: str, repeats: int, folder: Path) -> list[str]:
+def measure(name: str, policy: str, repeats: int, folder: Path) -> str:
     """The row of one network in one policy."""
     model, artefact, x_path = folder / f"{name}.onnx", folder / f"{name}.flexc", folder / f"{name}.npy"
     onnx.save(NETWORKS[name](), model)
@@ -64,17 +53,14 @@ def measure(name: str, policy: str, repeats: int, folder: Path) -> list[str]:
     x = np.random.default_rng(0).standard_normal(program.inputs[0].shape).astype(np.float32)
     np.save(x_path, x)
     paths = {"onnxruntime": model, "executor": artefact}
-    calls = {kind: LOADERS[kind](path) for kind, path in paths.items()}
-    seconds = median_seconds(calls, x, repeats)
+    seconds = median_seconds({kind: LOADERS[kind](path) for kind, path in paths.items()}, x, repeats)
     peaks = {kind: peak_bytes(kind, path, x_path) for kind, path in paths.items()}
-    return [
-        name,
-        policy,
-        *(f"{1e3 * seconds[kind]:.1f}" for kind in paths),
-        f"{seconds['executor'] / seconds['onnxruntime']:.2f}",
-        *(f"{peaks[kind] / 1e6:.0f}" for kind in paths),
-        f"{peaks['executor'] / peaks['onnxruntime']:.2f}",
-    ]
+    times = [f"{1e3 * seconds[kind]:9.1f} ms" for kind in paths]
+    megabytes = " / ".join(f"{peaks[kind] / 1e6:.0f} MB" for kind in paths)
+    return (
+        f"{name:14} {policy:8} {times[0]} {times[1]} {seconds['executor'] / seconds['onnxruntime']:7.2f} "
+        f"{megabytes:>18} {peaks['executor'] / peaks['onnxruntime']:7.2f}"
+    )
 
 
 @click.command(help=__doc__)
@@ -84,14 +70,12 @@ def measure(name: str, policy: str, repeats: int, folder: Path) -> list[str]:
 )
 @click.option("--repeats", default=20, show_default=True)
 def main(policies: tuple[str, ...], networks: tuple[str, ...], repeats: int) -> None:
-    table = Table(title=f"batch 1, one thread, median of {repeats}")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("network", "policy") else "right")
+    click.echo(f"batch 1, one thread, median of {repeats}; peaks of resident memory: onnxruntime / executor")
+    click.echo(HEADER)
     with tempfile.TemporaryDirectory() as folder:
         for network in networks:
             for policy in policies:
-                table.add_row(*measure(network, policy, repeats, Path(folder)))
-    Console().print(table)
+                click.echo(measure(network, policy, repeats, Path(folder)))
 
 
 if __name__ == "__main__":

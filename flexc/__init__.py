@@ -13,14 +13,15 @@ __all__ = ["CompileError", "Program", "__version__", "compile", "load"]
 
 _LAZY = {
     "CompileError": "flexc.diagnostics",
-    "Program": "flexc.api",
+    "Program": "flexc.program",
     "compile": "flexc.api",
-    "load": "flexc.api",
+    "load": "flexc.program",
 }
 
 if TYPE_CHECKING:
-    from flexc.api import Program, compile, load
+    from flexc.api import compile
     from flexc.diagnostics import CompileError
+    from flexc.program import Program, load
 
 
 def __getattr__(name: str) -> Any:

@@ -20,9 +20,10 @@ from flexc.diagnostics import error
 from flexc.importer import load_model
 from flexc.numerics.block_float import Rounding
 from flexc.options import BatchNorm, CompileOptions, Profile
-from flexc.passes.manager import run_pipeline
+from flexc.passes.manager import ALL_PASSES, run_pipeline
 from flexc.passes.pipelines import inference_pipeline
-from flexc.program import Program
+from flexc.passes.registry import pass_class
+from flexc.program import Program, load
 
 __all__ = ["Debugging", "Program", "compile", "compile_reference", "load"]
 
@@ -88,16 +89,10 @@ def compile_reference(program: Program, model: Path) -> Program:
     return _compile(model, replace(program.options, profile=Profile.FP32), Debugging())
 
 
-def load(folder: str | os.PathLike[str]) -> Program:
-    """The program in an artefact's folder.
-
-    Raises :class:`~flexc.diagnostics.CompileError` where there is none, where it has another version, and
-    where its files are damaged (FX512 to FX515).
-    """
-    return Program.of_folder(Path(folder))
-
-
 def _compile(path: Path, options: CompileOptions, debugging: Debugging) -> Program:
+    for name in debugging.print_ir_after:
+        if name != ALL_PASSES:
+            pass_class(name)
     graph = load_model(path, input_shapes=options.input_shapes, batch=options.batch)
     run_pipeline(
         graph,

@@ -30,7 +30,9 @@ EXECUTOR = "executor.py"
 STREAM = "stream.bin"
 STREAM_TEXT = "stream.s"
 SCHEDULE = "schedule.json"
-FILES = (GRAPH, WEIGHTS, EXECUTOR)
+PROGRAM_FILES = (GRAPH, WEIGHTS, EXECUTOR)
+STREAM_FILES = (STREAM, STREAM_TEXT, SCHEDULE)
+"""What a program for the machine has besides; the fp32 profile makes none."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ def _parse(text: str, path: Path) -> Manifest:
             place=Place(str(path)),
             hint="compile the model again with this version",
         )
-    if set(found["files"]) != set(FILES):
-        raise KeyError(f"files are {sorted(found['files'])}, not {sorted(FILES)}")
+    if set(found["files"]) not in ({*PROGRAM_FILES}, {*PROGRAM_FILES, *STREAM_FILES}):
+        raise ValueError(f"its files are {', '.join(sorted(found['files']))}")
     return Manifest(
         Source(found["source"]["path"], found["source"]["sha256"]),
         CompileOptions.from_json(found["options"]),

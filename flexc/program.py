@@ -13,16 +13,20 @@ from typing import Any, Literal, TypeAlias
 import numpy.typing as npt
 
 from flexc import artefact
-from flexc.array_files import read_npz, write_npz
 from flexc.artefact import Manifest, Source
 from flexc.backends.agreement import Agreement, DisagreementError, compare
 from flexc.backends.executor.emit import EmittedProgram, emit_program, input_specs, output_specs
 from flexc.backends.executor.run import Executable, Keep, Kept, explain, weights_of
+from flexc.backends.stream.encode import encode, read_stream
+from flexc.backends.stream.program import Stream
+from flexc.backends.stream.run import simulate_file
+from flexc.diagnostics import Place, error
 from flexc.ir import nn
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
 from flexc.numerics import NonFiniteError
-from flexc.options import CompileOptions
+from flexc.options import CompileOptions, Profile
+from flexc.target import load_target
 from flexc.tensor_spec import TensorSpec, check_inputs
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -92,6 +96,28 @@ class Program:
         """The text of executor.py and what its statements stand for."""
         return emit_program(self.graph)
 
+    @property
+    def has_stream(self) -> bool:
+        """Whether the program runs on the machine; in the fp32 profile it does not."""
+        return self.options.profile is not Profile.FP32
+
+    @cached_property
+    def stream(self) -> Stream:
+        """The instruction stream; CompileError FX523 where there is none."""
+        if not self.has_stream:
+            raise error(
+                "FX523",
+                "a program of the fp32 profile has no instruction stream",
+                place=Place(self.source.path),
+                hint="compile the model with --profile flexblock",
+            )
+        if self.folder is not None:
+            return read_stream(self.folder / artefact.STREAM)
+        # Imported here: a loaded program needs no emitter.
+        from flexc.backends.stream.emit import emit_stream
+
+        return emit_stream(self.graph, load_target(self.options.target))
+
     @cached_property
     def _executable(self) -> Executable:
         if self.folder is None:
@@ -122,10 +148,11 @@ class Program:
         kept = Kept()
         if engine == "executor":
             return EngineRun(self._execute(inputs, kept if tensors else None), kept.arrays, None)
-        outputs, simulated = self._simulate(inputs, tensors or engine == "both")
         if engine == "stream":
-            return EngineRun(outputs, simulated, None)
+            return EngineRun(*self._simulate(inputs, tensors), None)
+        # The executor first: where inputs are at fault, its messages name the node.
         expected = self._execute(inputs, kept)
+        outputs, simulated = self._simulate(inputs, True)
         exact = not any(isinstance(op, nn.ConvOp | nn.MatMulOp) for op in self.graph.main.body.block.ops)
         agreement = compare(kept.arrays, simulated, exact=exact).then(compare(expected, outputs, exact=exact))
         return EngineRun(expected, kept.arrays, agreement)
@@ -142,15 +169,12 @@ class Program:
         self, inputs: Mapping[str, Array], tensors: bool
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Outputs and intermediates of the stream, simulated in a process of its own."""
+        if self.folder is not None and self.has_stream:
+            return simulate_file(self.folder / artefact.STREAM, inputs, tensors=tensors)
         with tempfile.TemporaryDirectory(prefix="flexc-") as name:
-            work = Path(name)
-            stream = work / artefact.STREAM if self.folder is None else self.folder / artefact.STREAM
-            if self.folder is None:
-                stream.write_bytes(encode(self.stream))
-            write_npz(work / "inputs.npz", inputs)
-            found = work / "tensors.npz" if tensors else None
-            simulate_file(stream, work / "inputs.npz", work / "outputs.npz", tensors=found)
-            return read_npz(work / "outputs.npz"), {} if found is None else read_npz(found)
+            path = Path(name) / artefact.STREAM
+            path.write_bytes(encode(self.stream))
+            return simulate_file(path, inputs, tensors=tensors)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the artefact, whole or not at all; an artefact that is there is replaced.
@@ -173,3 +197,12 @@ class Program:
             },
             manifest,
         )
+
+
+def load(folder: str | os.PathLike[str]) -> Program:
+    """The program in an artefact's folder.
+
+    Raises :class:`~flexc.diagnostics.CompileError` where there is none, where it has another version, and
+    where its files are damaged (FX512 to FX515).
+    """
+    return Program.of_folder(Path(folder))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from flexc import api
 from flexc.analysis.compare import compare_outputs, run_onnxruntime
 from flexc.analysis.layers import compare_layers
 from flexc.array_files import read_npz, write_npy, write_npz
@@ -15,7 +14,7 @@ from flexc.artefact import sha256_of
 from flexc.cli.progress import working
 from flexc.cli.run_report import RunReport
 from flexc.diagnostics import Place, error
-from flexc.program import Engine, Program
+from flexc.program import Engine, Program, load
 
 
 @click.command("run", short_help="Run an artefact, and compare it with onnxruntime.")
@@ -64,7 +63,7 @@ def run(
       flexc run resnet18.flexc --input in.npz --engine both
       flexc run resnet18.flexc --input in.npz --compare onnxruntime --json
     """
-    program = api.load(folder)
+    program = load(folder)
     inputs = read_npz(input_path)
     with working(f"running {folder.name} ({engine})"):
         result = program.run_engine(inputs, engine, tensors=dump_tensors is not None)
@@ -75,10 +74,13 @@ def run(
 
     outputs = layers = None
     if compare is not None:
+        # Imported here: a run alone needs no compiler.
+        from flexc.api import compile_reference
+
         source = source_model(program, model_path)
         with working("running onnxruntime and the fp32 profile"):
             outputs = compare_outputs(run_onnxruntime(source, inputs), result.outputs)
-            layers = compare_layers(program, api.compile_reference(program, source), inputs)
+            layers = compare_layers(program, compile_reference(program, source), inputs)
     report = RunReport(engine, result.agreement, outputs, layers)
     if as_json:
         click.echo(report.to_json())

@@ -18,6 +18,7 @@ from flexc.tensor_spec import TensorSpec
 OPTIONS = CompileOptions(
     input_shapes={"x": (1, 3, 8, 8)}, policy="FB12", profile=Profile.FP32, batchnorm=BatchNorm.FP32, batch=2
 )
+FILES = (*artefact.PROGRAM_FILES, *artefact.STREAM_FILES)
 Writer = Callable[[Path], None]
 
 
@@ -30,7 +31,7 @@ def writers(content: str = "content") -> dict[str, Writer]:
     def writer(name: str) -> Writer:
         return lambda path: write_text(path, f"{content} of {name}")
 
-    return {name: writer(name) for name in artefact.FILES}
+    return {name: writer(name) for name in FILES}
 
 
 def codes(failure: pytest.ExceptionInfo[CompileError]) -> list[str]:
@@ -41,13 +42,19 @@ def test_a_manifest_comes_back_as_written(tmp_path: Path) -> None:
     write_artefact(tmp_path / "new" / "a", writers(), manifest)
     found = read_manifest(tmp_path / "new" / "a")
     assert found == manifest(dict(found.files))
-    assert set(found.files) == set(artefact.FILES)
+    assert set(found.files) == set(FILES)
+
+
+def test_an_artefact_without_a_stream_is_whole(tmp_path: Path) -> None:
+    chosen = {name: writer for name, writer in writers().items() if name in artefact.PROGRAM_FILES}
+    write_artefact(tmp_path / "a", chosen, manifest)
+    assert set(read_manifest(tmp_path / "a").files) == set(artefact.PROGRAM_FILES)
 
 
 def test_equal_artefacts_have_equal_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_artefact(tmp_path / name, writers(), manifest)
-    for file in (*artefact.FILES, artefact.MANIFEST):
+    for file in (*FILES, artefact.MANIFEST):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
@@ -132,6 +139,7 @@ def edited(folder: Path, change: Callable[[dict[str, object]], object]) -> Path:
     [
         lambda found: found.pop("source"),
         lambda found: found["files"].pop(artefact.EXECUTOR),
+        lambda found: found["files"].pop(artefact.SCHEDULE),
         lambda found: found["files"].update({"../../etc/passwd": ""}),
         lambda found: found["options"].update(profile="fp8"),
         lambda found: found["options"].update(surplus=1),

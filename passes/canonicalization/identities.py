@@ -1,4 +1,8 @@
-"""Elementwise ops that leave every bit of their operand as it is, signed zeros and infinities included."""
+"""Elementwise ops that leave every bit of their operand as it is, signed zeros and infinities included.
+
+Constants count if they have one element. A whole vector of ones is a parameter that happens to be one, and the
+product with it may be what tells a batch norm from something else.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +19,21 @@ from flexc.passes.building import constant_array, insert_before, replace
 
 def by_one(op: nn.MulOp | nn.DivOp, graph: Graph) -> bool:
     """x * 1, 1 * x and x / 1 are x."""
-    if _all_equal(graph, op.rhs, 1):
+    if _is_number(graph, op.rhs, 1):
         return _replace_by(op, op.lhs)
-    return isinstance(op, nn.MulOp) and _all_equal(graph, op.lhs, 1) and _replace_by(op, op.rhs)
+    return isinstance(op, nn.MulOp) and _is_number(graph, op.lhs, 1) and _replace_by(op, op.rhs)
 
 
 def subtract_zero(op: nn.SubOp, graph: Graph) -> bool:
     """x - (+0) is x; x - (-0) is not where x is -0."""
-    return _all_equal(graph, op.rhs, 0.0) and _replace_by(op, op.lhs)
+    return _is_number(graph, op.rhs, 0.0) and _replace_by(op, op.lhs)
 
 
 def add_negative_zero(op: nn.AddOp, graph: Graph) -> bool:
     """x + (-0) is x; x + (+0) is not where x is -0."""
-    if _all_equal(graph, op.rhs, -0.0):
+    if _is_number(graph, op.rhs, -0.0):
         return _replace_by(op, op.lhs)
-    return _all_equal(graph, op.lhs, -0.0) and _replace_by(op, op.rhs)
+    return _is_number(graph, op.lhs, -0.0) and _replace_by(op, op.rhs)
 
 
 def double_negation(op: nn.NegOp, graph: Graph) -> bool:
@@ -66,12 +70,12 @@ def clip_to_relu(op: nn.ClipOp, graph: Graph) -> bool:
     return True
 
 
-def _all_equal(graph: Graph, value: SSAValue, expected: float) -> bool:
-    """Whether ``value`` is a constant with ``expected`` in every element; the signs of fp32 zeros count."""
+def _is_number(graph: Graph, value: SSAValue, expected: float) -> bool:
+    """Whether ``value`` is a constant of one element, ``expected``; the sign of an fp32 zero counts."""
     array = constant_array(graph, value)
-    if array is None or not bool(np.all(array == expected)):
+    if array is None or array.size != 1 or array.item() != expected:
         return False
-    return array.dtype != np.float32 or bool(np.all(np.signbit(array) == np.signbit(expected)))
+    return array.dtype != np.float32 or math.copysign(1, array.item()) == math.copysign(1, expected)
 
 
 def _replace_by(op: nn.BinaryOp | nn.UnaryOp, value: SSAValue) -> bool:

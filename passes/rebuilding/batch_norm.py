@@ -44,7 +44,7 @@ def rebuild_batch_norm(op: nn.SubOp, graph: Graph) -> bool:
     root = chain.root
     spread = _channel_vector(root, chain.spread)
     std = insert_before(root, nn.ReciprocalOp, (spread,), spread.type).out if chain.inverted else spread
-    var = insert_before(root, nn.MulOp, (std, std), std.type).out
+    var = insert_before(root, nn.MulOp, (std, std), std.type, name_hint="var").out
     gamma, beta, mean = (_channel_vector(root, one) for one in (chain.gamma, chain.beta, chain.mean))
     operands = (op.lhs, gamma, beta, mean, var)
     replace(root, insert_before(root, nn.BatchNormOp, operands, root.out.type, {"eps": real(0.0)}).out)

@@ -1,0 +1,104 @@
+"""``flexc policies``: the named precision policies, and what one of them says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from flexc.precision.loading import catalog_names, load_policy
+from flexc.precision.policy import Override, Policy, Setting
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--everywhere", is_flag=True, help="Without the policy's overrides.")
+def policies(name: str | None, form: str, everywhere: bool) -> None:
+    """List the named policies, or show the policy NAME (or that of a .toml file)."""
+    if name is None:
+        found = [load_policy(one, everywhere=everywhere) for one in catalog_names()]
+        if form == "json":
+            click.echo(json.dumps([policy_json(one) for one in found], indent=2))
+        else:
+            _print(_list_table(found))
+        return
+    policy = load_policy(name, everywhere=everywhere)
+    if form == "json":
+        click.echo(json.dumps(policy_json(policy), indent=2))
+    else:
+        click.echo(f"{policy.name}: {policy.description}")
+        _print(_rule_table(policy))
+
+
+def policy_json(policy: Policy) -> dict[str, Any]:
+    """The policy as JSON: the settings of its default, and conditions and settings of its overrides, in order."""
+    return {
+        "name": policy.name,
+        "description": policy.description,
+        "default": [_setting_json(one) for one in policy.default],
+        "overrides": [
+            {"if": _conditions(override), "set": [_setting_json(one) for one in override.settings]}
+            for override in policy.overrides
+        ],
+    }
+
+
+def _setting_json(setting: Setting) -> dict[str, Any]:
+    block = None if setting.format is None else setting.format.block
+    fields = {
+        "pass": setting.pass_,
+        "operand": setting.operand,
+        "format": None if setting.format is None else setting.format.name,
+        "mantissa_bits": None if block is None else block.mantissa_bits,
+        "sign": None if block is None else block.sign,
+        "group_length": setting.group_length
+        or (setting.format.group_length if block and setting.format else None),
+        "rounding": setting.rounding,
+        "tile": None if setting.tile is None else list(setting.tile),
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _conditions(override: Override) -> dict[str, str | bool]:
+    given = {"node": override.node, "first": override.first, "last": override.last, "kind": override.kind}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _list_table(found: list[Policy]) -> Table:
+    table = Table(title="Precision policies")
+    table.add_column("name", no_wrap=True)
+    table.add_column("overrides", justify="right")
+    table.add_column("description")
+    for policy in found:
+        table.add_row(policy.name, str(len(policy.overrides)), policy.description)
+    return table
+
+
+def _rule_table(policy: Policy) -> Table:
+    table = Table()
+    for column in ("layers", "pass", "operand", "format", "mantissa bits", "group", "rounding", "tile"):
+        table.add_column(column)
+    rules = [("all", policy.default)]
+    for override in policy.overrides:
+        conditions = ", ".join(
+            f"{key} = {str(value).lower()}" for key, value in _conditions(override).items()
+        )
+        rules.append((conditions, override.settings))
+    for layers, settings in rules:
+        for setting in settings:
+            shown = _setting_json(setting)
+            keys = ("pass", "operand", "format", "mantissa_bits", "group_length", "rounding", "tile")
+            table.add_row(layers, *(str(shown.get(key, _silent(key))) for key in keys))
+    return table
+
+
+def _silent(key: str) -> str:
+    return "all" if key in ("pass", "operand") else ""
+
+
+def _print(table: Table) -> None:
+    Console(width=110).print(table)

@@ -1,4 +1,7 @@
-"""Kernels that move values without computing: no bit of an element changes, whatever its type."""
+"""Kernels that move values without computing: no bit of an element changes, whatever its type.
+
+gather and pad work in the order of memory, so that a channels-last tensor stays one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from flexc.numerics.elementwise import memory_order
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 PadMode = Literal["constant", "reflect", "edge", "wrap"]
@@ -55,7 +60,10 @@ def gather(x: NDArray[Scalar], indices: NDArray[np.integer], *, axis: int) -> ND
 
     The shape of `indices` stands in the place of the axis. Raises IndexError for an index out of range.
     """
-    return np.take(x, indices, axis=axis)
+    if np.ndim(indices) != 1:
+        return np.take(x, indices, axis=axis)
+    order = memory_order(x)
+    return np.take(x.transpose(order), indices, axis=order.index(axis % x.ndim)).transpose(np.argsort(order))
 
 
 def pad(
@@ -67,15 +75,19 @@ def pad(
     """
     if len(pads) != 2 * x.ndim:
         raise ValueError(f"{len(pads)} pads for a tensor of rank {x.ndim}")
-    begins, ends = pads[: x.ndim], pads[x.ndim :]
+    order = memory_order(x)
+    begins, ends = [pads[axis] for axis in order], [pads[x.ndim + axis] for axis in order]
+    dense = x.transpose(order)
     kept = tuple(
         slice(max(0, -begin), extent - max(0, -end))
-        for begin, end, extent in zip(begins, ends, x.shape, strict=True)
+        for begin, end, extent in zip(begins, ends, dense.shape, strict=True)
     )
     widths = [(max(0, begin), max(0, end)) for begin, end in zip(begins, ends, strict=True)]
     if mode == "constant":
-        return np.pad(x[kept], widths, constant_values=np.asarray(value).astype(x.dtype))
-    return np.pad(x[kept], widths, mode=mode)
+        padded = np.pad(dense[kept], widths, constant_values=np.asarray(value).astype(x.dtype))
+    else:
+        padded = np.pad(dense[kept], widths, mode=mode)
+    return padded.transpose(np.argsort(order))
 
 
 def expand(x: NDArray[Scalar], *, shape: Sequence[int]) -> NDArray[Scalar]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flexc.numerics.elementwise import Float32Array, require_float32
-from flexc.numerics.vector import lane_sum_over_axis, maximum
+from flexc.numerics.vector import lane_sum_over_axis
 
 NEGATIVE_ZERO_BITS = np.int32(-(2**31))
 
@@ -48,9 +48,8 @@ def reduce_max(x: Float32Array, *, axes: Sequence[int], keepdims: bool = False) 
     if not has_negative_zero(x):
         return np.asarray(np.max(x, axis=reduced, keepdims=keepdims))
     positions = merge_axes_first(x, reduced)
-    best = positions[0]
-    for position in positions[1:]:
-        best = maximum(best, position)
+    first = np.argmax(positions, axis=0, keepdims=True)
+    best = np.take_along_axis(positions, first, axis=0)[0, ...]
     return np.expand_dims(best, reduced) if keepdims else best
 
 

@@ -94,3 +94,14 @@ def test_casts(value: Any, to: Any, expected: Any) -> None:
     result = cast(np.array([value]), to=to)
     assert result.dtype == to
     assert result[0] == expected
+
+
+def test_channels_last_memory_stays() -> None:
+    x = np.moveaxis(np.arange(120).reshape(2, 4, 5, 3), -1, 1)
+    dense = np.ascontiguousarray(x)
+    for y, plain in (
+        (gather(x, np.array([3, 0]), axis=-2), gather(dense, np.array([3, 0]), axis=2)),
+        (pad(x, pads=(0, 1, 2, 3, 0, 1, -1, 0)), pad(dense, pads=(0, 1, 2, 3, 0, 1, -1, 0))),
+    ):
+        assert (y == plain).all()
+        assert np.moveaxis(y, 1, -1).flags.c_contiguous

@@ -63,7 +63,8 @@ class Operand:
         self.stride = stride
         self.offset = int(fields["offset"])
         local = self.addressing is Addressing.LOCAL
-        self.position_stride = stride if local else tuple(s * t for s, t in zip(stride, box.step, strict=True))
+        steps = (1,) * box.dims if local else box.step
+        self.position_stride = tuple(s * t for s, t in zip(stride, steps, strict=True))
         self.core_stride = tuple(
             0 if local else sum(s * more[axis] for s, more in zip(stride, box.core, strict=True))
             for axis in range(CORE_AXES)
@@ -89,9 +90,13 @@ class Operand:
     def slot(self, memories: Memories) -> Slot:
         """The operand's slot. Raises StreamFault when it is not there."""
         try:
-            return memories.slot(self.register)
+            slot = memories.slot(self.register)
         except StreamFault as fault:
             raise fault.at_operand(self.name) from None
+        if slot.addressing is not self.addressing:
+            mine, its = self.addressing.name.lower(), slot.addressing.name.lower()
+            raise StreamFault(f"{mine} addresses in a slot of {its} ones", operand=self.name)
+        return slot
 
     def reach(self, run: CoreRun) -> tuple[int, int]:
         """The lowest address and the one past the highest, in bits from the base."""
@@ -133,7 +138,9 @@ class Operand:
         shape = list(run.cores)
         if content.ndim > 1:
             copies = content.shape[:-1]
-            core_strides = [8 * s if n > 1 else 0 for s, n in zip(content.strides[:-1], copies, strict=True)]
+            core_strides = [
+                8 * s if n > 1 else 0 for s, n in zip(content.strides[:-1], copies, strict=True)
+            ]
         else:
             core_strides = list(self.core_stride)
         relative += sum(s * c for s, c in zip(core_strides, run.first, strict=True))
@@ -277,7 +284,10 @@ def copy_runs(
     counters: Counters,
     distinct: tuple[bool, ...],
 ) -> None:
-    """Copy the elements of a run between operands of one format or of fp10 and fp32. Raises as read, write."""
+    """Copy the elements of a run between operands of one format, or of fp10 and fp32.
+
+    Raises StreamFault as :func:`read` and :func:`write`.
+    """
     buffer = src.slot(memories).current
     base = src.base_bits(counters)
     if dst.format is not src.format or src.format in WHOLE_BYTE_TYPES:

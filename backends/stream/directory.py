@@ -105,7 +105,7 @@ def _parse_symbol(value: object) -> Symbol:
     block = fields.value("tile") is not None
     planes = fields.each("planes", _parse_plane)
     if block != (fields.value("mantissa_bits") is not None) or len(planes) != 1 + block:
-        raise ValueError(f"symbol '{fields.text('name')}': tile, mantissa_bits and planes do not fit together")
+        raise ValueError(f"tile, mantissa_bits and planes of '{fields.text('name')}' do not fit together")
     return Symbol(
         fields.text("name"),
         kind,

@@ -56,7 +56,7 @@ def decode(content: bytes, file: str = "") -> Stream:
             "FX532",
             f"the stream is of version {version} with records of {record_bytes} bytes",
             place=place,
-            hint=f"this release reads version {VERSION} with records of {RECORD.itemsize} bytes; compile again",
+            hint=f"compile again: this release reads version {VERSION}, records of {RECORD.itemsize} bytes",
         )
     body = memoryview(content)[_HEADER.size :]
     if len(body) != sum(sizes):

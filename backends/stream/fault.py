@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class StreamFault(Exception):
+class StreamFault(Exception):  # noqa: N818 - the machine's own word for it
     """A record that the machine cannot execute.
 
     ``record`` is its index in the stream, ``operand`` the operand at fault ("" for the record as a whole),

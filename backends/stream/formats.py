@@ -73,8 +73,7 @@ def pack(values: NDArray[Any], fmt: Format) -> Bytes:
         nibbles = values.view(np.uint8) & 15
         if count % 2:
             nibbles = np.concatenate([nibbles, np.zeros_like(nibbles[..., :1])], axis=-1)
-        packed: Bytes = nibbles[..., 0::2] | nibbles[..., 1::2] << 4
-        return packed
+        return np.asarray(nibbles[..., 0::2] | nibbles[..., 1::2] << 4, np.uint8)
     try:
         codes = pack_fp10(np.ascontiguousarray(values))
     except ValueError as error:

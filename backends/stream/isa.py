@@ -3,24 +3,25 @@
 docs/isa.md is generated from these tables; the encoder, assembler and both simulators read them too.
 
 **Boxes.** A record works on a box of up to eight dimensions. Element i of dimension d has the coordinate
-``start[d] + sum(loop[d][l] * counter[l]) + sum(core[d][a] * core_index[a]) + step[d] * i``, where the counters
-are those of the enclosing loops (level 0 is the outermost) and the core indices run over the core grid. A
-coordinate is inside while ``0 <= coordinate < limit[d]``. Elements outside are filled with zero (the
-immediate, for fp32) by a load, and left alone by every other opcode.
+``start[d] + sum(loop[d][l] * counter[l]) + sum(core[d][a] * core_index[a]) + step[d] * i``, where the
+counters are those of the enclosing loops (level 0 is the outermost) and the core indices run over the core
+grid. A coordinate is inside while ``0 <= coordinate < limit[d]``. Elements outside are filled with zero
+(the immediate, for fp32) by a load, and left alone by every other opcode.
 
 **Operands.** The address of an element, in bits from the start of the operand's slot, is
 ``offset + sum(stride[d] * index[d])``. The index is the coordinate (``global``: DRAM), the position in the
 core's own box (``local``: a slot that every core has), or the position in the box of all cores together
 (``chip``: a slot striped over the cores; coordinate minus the start common to the cores).
 
-**Slots.** A slot is a range of one memory, declared by ``slot``: ``depth`` buffers of ``size`` bytes one after
-another. ``next`` moves the slot to its next buffer, which then holds nothing. Reading what was not written
-since, or beyond the slot, is a fault. Buffers of different cores at one offset are one ``local`` slot. A slot
-that is striped over the cores takes ceil(size / cores) bytes of each core's buffer for each of its buffers.
+**Slots.** A slot is a range of one memory, declared by ``slot``: ``depth`` buffers of ``size`` bytes one
+after another. ``next`` moves the slot to its next buffer, which then holds nothing. Reading what was not
+written since, or beyond the slot, is a fault. Buffers of different cores at one offset are one ``local``
+slot. A slot that is striped over the cores takes ceil(size / cores) bytes of each core's buffer for each of
+its buffers.
 
-**Packing.** Elements of less than a byte, or of 10 bits, lie one after the other from the low bits of a byte to
-the high, mantissas in two's complement. An operand of such a format has one dimension whose stride is one
-element and starts it on a byte; its other strides are whole bytes. fp10 runs start on a multiple of 4 elements.
+**Packing.** Elements of less than a byte, or of 10 bits, lie one after the other from the low bits of a
+byte to the high, mantissas in two's complement. An operand of such a format has one dimension whose stride
+is one element and starts it on a byte; its other strides are whole bytes.
 """
 
 from __future__ import annotations
@@ -155,16 +156,19 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
     Opcode.SLOT: OpcodeSpec(
         "control",
         (),
-        "Declares slot register `slot`: `depth` buffers of `size_bytes` from `address_bytes` on in `space`, for "
-        "each core where `per_core` is 1. Ends the slots of that space that it overlaps. Holds nothing, unless "
-        "`keep` is 1 (DRAM that a symbol or an earlier slot filled). Stands outside of loops.",
+        "Declares slot register `slot`: `depth` buffers of `size_bytes` from `address_bytes` on in `space`, "
+        "for each core where `per_core` is 1. Ends the slots of that space that it overlaps. Holds nothing, "
+        "unless `keep` is 1 (DRAM that a symbol or an earlier slot filled). Stands outside of loops.",
         ("slot", "space", "per_core", "keep", "depth", "address_bytes", "size_bytes"),
     ),
     Opcode.NEXT: OpcodeSpec(
         "control", (), "Moves slot register `slot` to its next buffer, which holds nothing.", ("slot",)
     ),
     Opcode.LOOP: OpcodeSpec(
-        "control", (), "Repeats the records up to the matching `end` `count` times (at least once).", ("count",)
+        "control",
+        (),
+        "Repeats the records up to the matching `end` `count` times (at least once).",
+        ("count",),
     ),
     Opcode.END: OpcodeSpec("control", (), "Closes the innermost loop."),
     Opcode.LOAD: OpcodeSpec(
@@ -191,12 +195,12 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
     Opcode.COMPUTE: OpcodeSpec(
         "cores",
         ("acc", "a", "a_exponent", "b", "b_exponent"),
-        "One buffer tile of a contraction over dimensions g n p q o (outputs) and k r s (reduced): segments in "
-        "the order k, r, s; each an exact integer sum, rounded once to fp32 and added to `acc`. `acc` starts "
-        "from +0 where every loop of `init_loops` is in its first iteration. A segment ends where the group "
-        "axis of a or of b crosses a multiple of its group length; the exponent's stride along k (along g, "
-        "where the group axis is g alone) is the distance from group to group, counted from the group of the "
-        "box's first element. With fp32 operands (no exponents), a plain fp32 product on the vector unit.",
+        "One buffer tile of a contraction over dimensions g n p q o (outputs) and k r s (reduced): segments "
+        "in the order k, r, s; each an exact integer sum, rounded once to fp32 and added to `acc`. `acc` "
+        "starts from +0 where every loop of `init_loops` is in its first iteration. A segment ends where the "
+        "group axis of a or of b crosses a multiple of its group length; the exponent's stride along k (along "
+        "g, where the group axis is g alone) is the distance from group to group, counted from the group of "
+        "the box's first element. With fp32 operands (no exponents), a plain fp32 product on the vector unit.",
         (
             "used_dims",
             "core_grid",
@@ -215,8 +219,8 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
     Opcode.CONVERT: OpcodeSpec(
         "converter",
         ("mantissa", "exponent", "src", "position"),
-        "Quantizes fp32 in groups of `a_group` along dimension `axis`, over all cores' boxes together. The box "
-        "must start on a group and end on one or at the limit; the exponent's stride along `axis` is the "
+        "Quantizes fp32 in groups of `a_group` along dimension `axis`, over all cores' boxes together. The "
+        "box must start on a group and end on one or at the limit; the exponent's stride along `axis` is the "
         "distance from group to group. `position` has no slot: its offset and strides, in elements, give the "
         "flat index of a coordinate, for stochastic rounding.",
         ("function", "used_dims", "axis", "core_grid", "a_group", "seed", "stream_number"),
@@ -338,7 +342,7 @@ RECORD_FIELDS: tuple[FieldSpec, ...] = (
     FieldSpec("reduced_dims", "u1", (), "dimensions", "Trailing dimensions that a row function reduces."),
     FieldSpec("axis", "u1", (), "dimension", "Grouped, gathered or channel dimension."),
     FieldSpec("core_grid", "u1", (CORE_AXES,), "cores", "Cores along each core axis, outermost first."),
-    FieldSpec("immediate", "<f4", (IMMEDIATES,), "fp32", "Immediates of the function, or a load's fill value."),
+    FieldSpec("immediate", "<f4", (IMMEDIATES,), "fp32", "Immediates of the function, or a load's fill."),
     FieldSpec("immediate_int", "<i8", (), "integer", "Extent of the gathered dimension."),
     FieldSpec("count", "<u4", (), "iterations", "Trip count of a loop."),
     FieldSpec("slot", "<u2", (), "register", "Slot register of a slot or next record."),
@@ -346,13 +350,13 @@ RECORD_FIELDS: tuple[FieldSpec, ...] = (
     FieldSpec("per_core", "u1", (), "flag", "Each core has the slot at this address of its own buffer."),
     FieldSpec("keep", "u1", (), "flag", "The slot holds what was there."),
     FieldSpec("depth", "u1", (), "buffers", "Buffers of a slot."),
-    FieldSpec("address_bytes", "<u8", (), "bytes", "Start of a slot (in each core's buffer; striped: its share)."),
+    FieldSpec("address_bytes", "<u8", (), "bytes", "Start of a slot (striped: of each core's share)."),
     FieldSpec("size_bytes", "<u8", (), "bytes", "Size of one buffer of a slot (striped: over all cores)."),
     FieldSpec("a_group", "<u4", (), "elements", "Group length of operand a, or of a convert."),
     FieldSpec("b_group", "<u4", (), "elements", "Group length of operand b."),
     FieldSpec("a_axis", "<u4", (2,), "weight", "Group axis of a: coordinate = a_axis[0]*g + a_axis[1]*k."),
     FieldSpec("b_axis", "<u4", (2,), "weight", "Group axis of b: coordinate = b_axis[0]*g + b_axis[1]*k."),
-    FieldSpec("whole_axis", "u1", (2,), "flag", "The exponents of a (b) on chip start at group 0 of the tensor."),
+    FieldSpec("whole_axis", "u1", (2,), "flag", "The exponents of a (b) start at group 0 of the tensor."),
     FieldSpec("init_loops", "u1", (), "bits", "Loop levels that must be in iteration 0 to start from +0."),
     FieldSpec("stream", "u1", (), "operand", "Operand that streams: 0 is a, 1 is b (timing)."),
     FieldSpec("lane", "u1", (2,), "dimension, lanes", "Dimension and number of the lanes (timing)."),

@@ -40,7 +40,7 @@ def loop_tree(records: NDArray[Any]) -> list[Node]:
             raise StreamFault("halt before the end of the program", record=index, opcode="halt")
         if opcode == Opcode.LOOP:
             if len(bodies) > LOOP_LEVELS:
-                raise StreamFault(f"more than {LOOP_LEVELS} loops inside one another", record=index, opcode="loop")
+                raise StreamFault(f"more than {LOOP_LEVELS} nested loops", record=index, opcode="loop")
             if counts[index] < 1:
                 raise StreamFault("a loop of no iterations", record=index, opcode="loop")
             loop = Loop(index, counts[index])

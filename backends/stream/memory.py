@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexc.backends.stream.fault import StreamFault
-from flexc.backends.stream.isa import CORE_AXES, Space
+from flexc.backends.stream.isa import Addressing, Space
 from flexc.backends.stream.program import MachineLimits
 
 WHOLE_BYTE = 15
@@ -34,7 +34,18 @@ class Buffer:
     machine, row by row. ``derived`` keeps what readers made of the content until it changes.
     """
 
-    __slots__ = ("_pool", "content", "copies", "cores", "derived", "flat", "grid", "per_core", "size", "valid")
+    __slots__ = (
+        "_pool",
+        "content",
+        "copies",
+        "cores",
+        "derived",
+        "flat",
+        "grid",
+        "per_core",
+        "size",
+        "valid",
+    )
 
     def __init__(
         self, size: int, *, cores: int, content: Bytes | None = None, valid: Bytes | None = None
@@ -90,7 +101,10 @@ class Buffer:
         return self.content, self.valid
 
     def for_read(self, grid: Grid) -> tuple[Bytes, Bytes]:
-        """Content and valid, [*copies, size] for the cores of ``grid``. Raises StreamFault when it is empty."""
+        """Content and valid, [*copies, size] for the cores of ``grid``.
+
+        Raises StreamFault when the buffer holds nothing.
+        """
         if not self.per_core:
             return self.content, self.valid
         if self.grid is None:
@@ -124,10 +138,14 @@ class Buffer:
 class Slot:
     """A declared slot register: a ring of buffers, one of which is current."""
 
-    __slots__ = ("buffers", "current", "end", "position", "space", "start")
+    __slots__ = ("addressing", "buffers", "current", "end", "position", "space", "start")
 
     def __init__(self, space: Space, start: int, end: int, buffers: list[Buffer]) -> None:
         self.space = space
+        if space is Space.DRAM:
+            self.addressing = Addressing.GLOBAL
+        else:
+            self.addressing = Addressing.LOCAL if buffers[0].per_core else Addressing.CHIP
         self.start = start
         self.end = end
         self.buffers = buffers
@@ -201,6 +219,3 @@ class Memories:
         if found is None:
             raise StreamFault(f"slot {register} is not declared, or its memory was given away")
         return found
-
-
-ONE_CORE: Grid = (1,) * CORE_AXES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class GroupAxis:
 
 @dataclass(frozen=True)
 class Segment:
-    """Positions [first, end) along k for the positions [g_first, g_end) along g: one group of each operand."""
+    """Positions [first, end) along k, in one group of each operand, for [g_first, g_end) along g."""
 
     g_first: int
     g_end: int
@@ -68,7 +69,7 @@ def cut_segments(a: GroupAxis, b: GroupAxis, g: Groups, k: Groups) -> Segments:
     for g_first, g_end in blocks:
         bounds = [0, *(np.flatnonzero(cut[g_first]) + 1).tolist(), len(k)]
         segments += [
-            Segment(g_first, g_end, first, end) for first, end in zip(bounds, bounds[1:], strict=False)
+            Segment(g_first, g_end, first, end) for first, end in pairwise(bounds)
         ]
     return Segments(tuple(segments), a_groups, b_groups)
 

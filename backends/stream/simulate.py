@@ -30,6 +30,7 @@ from flexc.backends.stream.simulate_convert import Convert, Norm
 from flexc.backends.stream.simulate_move import Gather, Load, Store
 from flexc.backends.stream.simulate_vector import Vector
 from flexc.backends.stream.tensors import checked_input, dram_bytes_used, place_tensor, take_tensor
+from flexc.backends.stream.verify import verify
 from flexc.diagnostics import CompileError
 
 
@@ -107,6 +108,7 @@ class _Machine:
         self.memories = Memories(stream.machine, dram_bytes_used(stream))
         self.counters: Counters = [0] * LOOP_LEVELS
         self.tree = loop_tree(stream.records)
+        verify(stream.records, self.tree, stream.machine.cores)
         self.instructions: dict[int, Instruction] = {}
         for index, trips in trips_of_records(self.tree):
             record = stream.records[index]

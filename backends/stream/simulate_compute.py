@@ -21,7 +21,7 @@ from flexc.backends.stream.segments import GroupAxis, Groups, Segments, cut_segm
 from flexc.backends.stream.simulate_move import operands_of
 
 Array = NDArray[Any]
-G, N, P, Q, O, K, R, S = range(8)
+G, N, P, Q, O, K, R, S = range(8)  # noqa: E741 - COMPUTE_DIMS
 AXES = tuple(range(CORE_AXES))
 _BIAS = 127
 _FP32_SUM_BITS = 24
@@ -99,17 +99,13 @@ class Compute:
         return parts
 
     def _segments_of(self, run: CoreRun, counters: Counters) -> Segments:
-        firsts = tuple(
-            self.box.base(d, counters)
-            + sum(more * c for more, c in zip(self.box.core[d], run.first, strict=True))
-            for d in (G, K)
-        )
-        key = (run, *firsts)
+        g_first, k_first = (self._first(d, run, counters) for d in (G, K))
+        key = (run, g_first, k_first)
         found = self._segments.get(key)
         if found is None:
             g, k = (
                 first + self.box.step[d] * np.arange(run.low[d], run.low[d] + run.count[d])
-                for d, first in zip((G, K), firsts, strict=True)
+                for d, first in ((G, g_first), (K, k_first))
             )
             found = self._segments[key] = cut_segments(self.a_axis, self.b_axis, g, k)
             if found.longest << self.product_bits > 1 << (ACCUMULATOR_BITS - 1):
@@ -118,6 +114,11 @@ class Compute:
                     f"{ACCUMULATOR_BITS} bits"
                 )
         return found
+
+    def _first(self, d: int, run: CoreRun, counters: Counters) -> int:
+        """The coordinate of position 0 of the first core of a run."""
+        cores = zip(self.box.core[d], run.first, strict=True)
+        return self.box.base(d, counters) + sum(more * c for more, c in cores)
 
     def _contract(self, memories: Memories, run: CoreRun, counters: Counters, from_zero: bool) -> None:
         a, b = read(self.a, memories, run, counters), read(self.b, memories, run, counters)
@@ -202,23 +203,22 @@ def _units(fmt: Format, dtype: type[np.floating[Any]]) -> Array:
 def _exponents(
     operand: Operand, axis: GroupAxis, groups: Groups, memories: Memories, run: CoreRun, counters: Counters
 ) -> Array:
-    """The exponents [core axes, g n p q o k r s] of a box, the dimension of the group axis counting groups."""
+    """The exponents [core axes, g n p q o k r s] of a box, one a group along the group axis."""
     low, count = list(run.low), list(run.count)
     low[K], count[K] = 0, 1
     grouped = G if axis.along_g else K
     low[grouped], count[grouped] = int(groups.min()), int(groups.max() - groups.min() + 1)
-    exponents = read(operand, memories, CoreRun(run.first, run.cores, tuple(low), tuple(count)), counters)
-    return exponents
+    return read(operand, memories, CoreRun(run.first, run.cores, tuple(low), tuple(count)), counters)
 
 
 def _spread(exponents: Array, axis: GroupAxis, groups: Groups) -> Array:
     """One exponent an element along g and k, where they differ."""
     index = groups - groups.min()
     if axis.along_g:
-        return exponents.take(index[:, 0], axis=CORE_AXES + G)
+        return np.take(exponents, index[:, 0], axis=CORE_AXES + G)
     if axis.g_weight == 0:
-        return exponents.take(index[0], axis=CORE_AXES + K)
-    spread = exponents.take(index, axis=CORE_AXES + K)
+        return np.take(exponents, index[0], axis=CORE_AXES + K)
+    spread = np.take(exponents, index, axis=CORE_AXES + K)
     return np.moveaxis(spread.squeeze(CORE_AXES + G), CORE_AXES + K - 1, CORE_AXES + G)
 
 

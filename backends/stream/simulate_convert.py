@@ -66,7 +66,7 @@ class Assembly:
         )
 
     def _view(self, run: CoreRun, array: NDArray[Any], kept: tuple[int, ...]) -> NDArray[Any]:
-        """The part of an assembled array of dimensions ``kept`` that a run covers: [core axes..., kept...]."""
+        """The part of an array of dimensions ``kept`` that a run covers: [core axes..., kept...]."""
         corner = self._corner(run, run.first)
         part = array[tuple(slice(corner[d] - self.low[d], None) for d in kept)]
         core_strides = tuple(
@@ -194,7 +194,8 @@ class Convert(_Assembled):
         for d, extent in enumerate(assembly.shape):
             first = self.box.base(d, counters) + assembly.low[d]
             along = [(first + i) * self.position.stride[d] & 0xFFFFFFFF for i in range(extent)]
-            index = index + np.array(along, np.uint32).reshape([-1 if k == d else 1 for k in range(index.ndim)])
+            shape = [-1 if k == d else 1 for k in range(index.ndim)]
+            index = index + np.array(along, np.uint32).reshape(shape)
         return index
 
 

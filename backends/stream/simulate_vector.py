@@ -39,7 +39,8 @@ class Vector:
             if self.spec.name == "cast":
                 result = cast(result, to=dtype)
             if result.dtype != dtype:
-                raise StreamFault(f"{self.spec.name} makes {result.dtype}, not {dtype}", operand=self.dst.name)
+                message = f"{self.spec.name} makes {result.dtype}, not {dtype}"
+                raise StreamFault(message, operand=self.dst.name)
             write(self.dst, memories, self._result_run(run), counters, result, self.distinct)
 
     def _result_run(self, run: CoreRun) -> CoreRun:

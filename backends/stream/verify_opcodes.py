@@ -1,0 +1,238 @@
+"""What each opcode asks of its fields and operands (see ``verify``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flexc.backends.stream.fault import StreamFault
+from flexc.backends.stream.isa import (
+    COMPUTE_DIMS,
+    FORMAT_BITS,
+    FUNCTIONS,
+    LANES_AND_UNITS,
+    MANTISSA_FORMATS,
+    NO_SLOT,
+    OPCODES,
+    OUTPUT_LANES,
+    PES,
+    Addressing,
+    Format,
+    Opcode,
+    PeUse,
+    Rounding,
+    Space,
+)
+
+Check = Callable[[Any, int], None]
+MANTISSAS = frozenset(MANTISSA_FORMATS.values())
+VECTOR_FORMATS = frozenset((Format.F32, Format.I64, Format.I32, Format.I1))
+NOT_INDEXED = {"acc": "krs", "a": "o", "a_exponent": "o", "b": "npq", "b_exponent": "npq"}
+"""Dimensions of a compute record along which an operand does not move."""
+ON_CHIP = frozenset((Addressing.LOCAL, Addressing.CHIP))
+OPTIONAL_LAST_SOURCE = frozenset(("layer_norm",))
+"""Functions whose last source may be absent."""
+
+
+def require(good: bool, message: str, operand: str = "") -> None:
+    """Raises StreamFault with ``message`` unless ``good``."""
+    if not good:
+        raise StreamFault(message, operand=operand)
+
+
+class Operands:
+    """The named operands of a record."""
+
+    def __init__(self, record: Any) -> None:
+        names = OPCODES[Opcode(int(record["opcode"]))].operands
+        fields = record["operand"]
+        self._place = {name: place for place, name in enumerate(names)}
+        self._slots = fields["slot"].tolist()
+        self._formats = fields["format"].tolist()
+        self._addressing = fields["addressing"].tolist()
+        self.strides: list[list[int]] = fields["stride"].tolist()
+
+    def present(self, name: str) -> bool:
+        """Whether an operand has a slot."""
+        return bool(self._slots[self._place[name]] != NO_SLOT)
+
+    def format(self, name: str) -> Format:
+        """The format of an operand."""
+        return Format(self._formats[self._place[name]])
+
+    def stride(self, name: str, d: int) -> int:
+        """The stride of an operand along a dimension."""
+        return self.strides[self._place[name]][d]
+
+    def require(self, name: str, formats: frozenset[Format], addressing: frozenset[Addressing]) -> Format:
+        """The format of an operand that has to be there. Raises StreamFault."""
+        require(self.present(name), "is missing", name)
+        found = self.format(name)
+        require(found in formats, f"is in format {found.name}", name)
+        address = Addressing(self._addressing[self._place[name]])
+        require(address in addressing, f"has {address.name.lower()} addresses", name)
+        return found
+
+
+def _check_slot(record: Any, depth: int) -> None:
+    require(depth == 0, "stands in a loop")
+    require(record["space"] in list(Space), "a space that does not exist")
+    require(record["slot"] != NO_SLOT, "the register that stands for none")
+    require(record["depth"] >= 1 and record["size_bytes"] >= 1, "a slot of no bytes")
+    require(record["per_core"] <= 1 and record["keep"] <= 1, "a flag that is neither 0 nor 1")
+    if record["space"] == Space.DRAM:
+        require(not record["per_core"], "the cores have no DRAM of their own")
+    else:
+        require(not record["keep"], "only DRAM is kept")
+
+
+def _check_next(record: Any, depth: int) -> None:
+    require(record["slot"] != NO_SLOT, "the register that stands for none")
+
+
+def _check_load(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    src = operands.require("src", frozenset(Format), frozenset((Addressing.GLOBAL,)))
+    dst = operands.require("dst", frozenset(Format), ON_CHIP)
+    require(dst is src or (src, dst) == (Format.FP10, Format.F32), f"copies {src.name} to {dst.name}")
+    _check_fill(record, dst)
+
+
+def _check_fill(record: Any, dst: Format) -> None:
+    require(record["immediate"][1] == 0, "a second immediate")
+    require(dst is Format.F32 or record["immediate"][0] == 0, f"a fill value for {dst.name}")
+
+
+def _check_gather(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    require(record["axis"] < record["used_dims"], "an axis that is not there")
+    src = operands.require("src", VECTOR_FORMATS, frozenset((Addressing.GLOBAL,)))
+    dst = operands.require("dst", VECTOR_FORMATS, ON_CHIP)
+    operands.require("indices", frozenset((Format.I64, Format.I32)), frozenset(Addressing))
+    require(dst is src, f"copies {src.name} to {dst.name}")
+    require(record["immediate_int"] >= 1, "gathers from no elements")
+    _check_fill(record, dst)
+
+
+def _check_store(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    src = operands.require("src", frozenset(Format), ON_CHIP)
+    dst = operands.require("dst", frozenset(Format), frozenset((Addressing.GLOBAL,)))
+    require(dst is src or (src, dst) == (Format.F32, Format.FP10), f"copies {src.name} to {dst.name}")
+
+
+def _check_compute(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    dims = len(COMPUTE_DIMS)
+    require(record["used_dims"] == dims, f"has other than {dims} dimensions")
+    require(not (record["dim"]["step"] != 1).any(), "a step other than 1")
+    local = frozenset((Addressing.LOCAL,))
+    operands.require("acc", frozenset((Format.F32,)), local)
+    a = operands.require("a", MANTISSAS | {Format.F32}, local)
+    b = operands.require("b", MANTISSAS | {Format.F32}, local)
+    for name, absent in NOT_INDEXED.items():
+        for dim in absent:
+            require(operands.stride(name, COMPUTE_DIMS.index(dim)) == 0, f"moves along {dim}", name)
+    require(int(record["init_loops"]) >> depth == 0, "init_loops names a loop that is not there")
+    if a is Format.F32 or b is Format.F32:
+        require(a is b, f"multiplies {a.name} by {b.name}")
+        require(not operands.present("a_exponent"), "fp32 has no exponents apart", "a_exponent")
+        require(not operands.present("b_exponent"), "fp32 has no exponents apart", "b_exponent")
+        for name in ("a_group", "b_group", "a_axis", "b_axis", "whole_axis", "stream", "lane", "unit", "pe"):
+            require(not record[name].any(), f"{name} means nothing with fp32 operands")
+        return
+    for name in ("a_exponent", "b_exponent"):
+        operands.require(name, frozenset((Format.E8,)), local)
+    require(record["a_group"] >= 1 and record["b_group"] >= 1, "a group of no elements")
+    require(bool((record["whole_axis"] <= 1).all()), "a flag that is neither 0 nor 1")
+    _check_spatial(record, FORMAT_BITS[a], FORMAT_BITS[b])
+
+
+def _check_spatial(record: Any, a_bits: int, b_bits: int) -> None:
+    """Lanes, units and PEs of the machine (machine description, "The array")."""
+    require(record["stream"] <= 1, "a streamed operand that does not exist")
+    streamed, held = (b_bits, a_bits) if record["stream"] else (a_bits, b_bits)
+    require(streamed <= held, "the wider operand streams")
+    lanes, units = LANES_AND_UNITS[(min(a_bits, b_bits), max(a_bits, b_bits))]
+    outputs = range(COMPUTE_DIMS.index("k"))
+    lane_dim, lane_count = (int(n) for n in record["lane"])
+    unit_dim, unit_count = (int(n) for n in record["unit"])
+    require(lane_dim < len(COMPUTE_DIMS) and unit_dim in outputs, "a lane or unit dimension that is none")
+    most = min(lanes, OUTPUT_LANES) if lane_dim in outputs else lanes
+    require(1 <= lane_count <= most, f"{lane_count} lanes of {most}")
+    require(1 <= unit_count <= units, f"{unit_count} units of {units}")
+    together = 1
+    for use, dim, factor in record["pe"].tolist():
+        if factor == 0:
+            require(use == 0 and dim == 0, "a use of no PEs")
+            continue
+        require(factor in (3, PES), f"a factor of {factor} PEs")
+        require(use in list(PeUse), "a use of PEs that does not exist")
+        require(dim < len(COMPUTE_DIMS), "a PE dimension that does not exist")
+        require((dim in outputs) == (use == PeUse.OUTPUTS), "PEs reduce outputs, or share what is reduced")
+        together *= factor
+    require(together <= PES, f"{together} PEs of {PES}")
+
+
+def _check_convert(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    _check_rounding(record, frozenset(Rounding))
+    require(record["axis"] < record["used_dims"], "an axis that is not there")
+    require(record["a_group"] >= 1, "a group of no elements")
+    operands.require("mantissa", MANTISSAS, frozenset((Addressing.CHIP,)))
+    operands.require("exponent", frozenset((Format.E8,)), frozenset((Addressing.CHIP,)))
+    operands.require("src", frozenset((Format.F32,)), ON_CHIP)
+    require(not operands.present("position"), "has a slot", "position")
+    if record["function"] != Rounding.STOCHASTIC:
+        position = record["operand"][3]
+        require(position["offset"] == 0 and not position["stride"].any(), "means nothing here", "position")
+        require(record["seed"] == 0 and record["stream_number"] == 0, "a seed without stochastic rounding")
+
+
+def _check_rounding(record: Any, allowed: frozenset[Rounding]) -> None:
+    require(record["function"] in [int(rounding) for rounding in allowed], "a rounding that does not exist")
+
+
+def _check_vector(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    require(record["function"] < len(FUNCTIONS), "a function that does not exist")
+    spec = FUNCTIONS[int(record["function"])]
+    reduced = int(record["reduced_dims"])
+    if spec.kind == "elementwise":
+        require(reduced == 0, f"{spec.name} reduces nothing")
+    else:
+        require(1 <= reduced <= record["used_dims"], f"{spec.name} over {reduced} dimensions")
+    require(not record["immediate"][len(spec.immediates) :].any(), f"an immediate that {spec.name} has not")
+    operands.require("dst", VECTOR_FORMATS, ON_CHIP)
+    names = OPCODES[Opcode.VECTOR].operands[1:]
+    for place, name in enumerate(names):
+        if place >= spec.sources:
+            require(not operands.present(name), f"{spec.name} has {spec.sources} sources", name)
+        elif place < spec.sources - 1 or spec.name not in OPTIONAL_LAST_SOURCE or operands.present(name):
+            operands.require(name, VECTOR_FORMATS, ON_CHIP)
+
+
+def _check_norm(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    require(record["axis"] < record["used_dims"], "an axis that is not there")
+    for name in OPCODES[Opcode.NORM].operands:
+        operands.require(name, frozenset((Format.F32,)), ON_CHIP)
+    for name in OPCODES[Opcode.NORM].operands[2:]:
+        for d in range(int(record["used_dims"])):
+            require(d == record["axis"] or operands.stride(name, d) == 0, "moves along another axis", name)
+
+
+CHECKS: dict[Opcode, Check] = {
+    Opcode.SLOT: _check_slot,
+    Opcode.NEXT: _check_next,
+    Opcode.LOAD: _check_load,
+    Opcode.GATHER: _check_gather,
+    Opcode.STORE: _check_store,
+    Opcode.COMPUTE: _check_compute,
+    Opcode.CONVERT: _check_convert,
+    Opcode.VECTOR: _check_vector,
+    Opcode.NORM: _check_norm,
+}
+"""Halt, loop and end have no fields but those that ``loops`` checks."""
+

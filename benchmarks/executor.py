@@ -30,7 +30,7 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "mobilenet_v2": make_mobilenet_v2,
 }
 WARM_UP_CALLS = 3
-HEADER = f"{'network':14} {'policy':8} {'onnxruntime':>12} {'executor':>12} {'ratio':>7} {'peaks':>18} {'ratio':>7}"
+HEADER = f"{'network':14} {'policy':8} {'onnxruntime':>12} {'executor':>12} {'ratio':>7} {'peaks':>18} ratio"
 
 
 def median_seconds(calls: dict[str, Run], x: npt.NDArray[np.float32], repeats: int) -> dict[str, float]:
@@ -59,7 +59,7 @@ def measure(name: str, policy: str, repeats: int, folder: Path) -> str:
     megabytes = " / ".join(f"{peaks[kind] / 1e6:.0f} MB" for kind in paths)
     return (
         f"{name:14} {policy:8} {times[0]} {times[1]} {seconds['executor'] / seconds['onnxruntime']:7.2f} "
-        f"{megabytes:>18} {peaks['executor'] / peaks['onnxruntime']:7.2f}"
+        f"{megabytes:>18} {peaks['executor'] / peaks['onnxruntime']:5.2f}"
     )
 
 

@@ -12,12 +12,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"diagnostics", "numerics", "tensor_spec"}),
+    frozenset({"diagnostics", "numerics", "tensor_spec", "options", "array_files"}),
     frozenset({"ir"}),
     frozenset({"importer", "precision", "target", "mapping", "cost", "datasets"}),
     frozenset({"passes"}),
     frozenset({"backends"}),
-    frozenset({"artefact", "api", "options", "program"}),
+    frozenset({"artefact", "api", "program"}),
     frozenset({"analysis", "exporter", "training"}),
     frozenset({"cli"}),
 )
@@ -27,12 +27,10 @@ SAME_LAYER = {
     ("cost", "mapping"),
     ("cost", "target"),
     ("api", "artefact"),
-    ("api", "options"),
     ("api", "program"),
     ("program", "artefact"),
-    ("program", "options"),
-    ("artefact", "options"),
     ("tensor_spec", "diagnostics"),
+    ("array_files", "diagnostics"),
     ("numerics", "diagnostics"),
 }
 """Pairs (importer, imported) of one layer that may meet."""

@@ -1,0 +1,1 @@
+"""Scripts that measure flexc; each prints a table."""

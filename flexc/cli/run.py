@@ -85,6 +85,10 @@ def run(
     if as_json:
         click.echo(report.to_json())
     else:
+        for spec in program.outputs:
+            click.echo(f"output {spec}")
+        if output_path is not None:
+            click.echo(f"wrote {output_path}")
         for line in report.lines():
             click.echo(line)
     if result.agreement is not None and result.agreement.difference is not None:

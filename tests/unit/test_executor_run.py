@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import flexc
 from flexc import numerics
 from flexc.backends.executor.emit import emit_program
 from flexc.backends.executor.run import Executable, Kept, explain, weights_of
 from flexc.ir.program import Graph, parse_module
+from tests.conftest import Golden
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +52,11 @@ def test_weights_of_the_graph_and_of_the_file_give_the_same_bytes(tmp_path: Path
     in_memory = Executable(text, "<fc>", weights_of(graph)).run({"x": X})["y"]
     from_file = Executable(text, str(tmp_path / "executor.py")).run({"x": X})["y"]
     assert in_memory.tobytes() == from_file.tobytes() == expected().tobytes()
+
+
+def test_the_whole_program(golden: Golden) -> None:
+    text = emit_program(quantized_graph()).text
+    golden.check("executor/quantized.py.txt", text.replace(flexc.__version__, "VERSION"))
 
 
 def test_weights_are_loaded_once(tmp_path: Path) -> None:

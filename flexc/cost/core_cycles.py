@@ -1,4 +1,4 @@
-"""Cycles of the cores over all tiles of a contraction: the closed form of a tile, summed over distinct tiles."""
+"""Cycles of the cores on a contraction: the closed form of a tile, summed over distinct tiles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WITHOUT_G: tuple[Dim, ...] = ("n", "p", "q", "o", "r", "s")
 def core_cycles(
     problem: ContractionProblem, mapping: Mapping, target: Target
 ) -> tuple[TileCycles, TileCycles]:
-    """Cycles over all tiles, and over the first. Cores run in step: a tile takes as long as its slowest core."""
+    """Cycles over all tiles, and over the first; a tile takes as long as its slowest core."""
     rates = core_rates(target, problem.a_bits, problem.b_bits)
     sizes = [core_tile_sizes(problem, mapping, dim) for dim in _WITHOUT_G]
     total, first = TileCycles(0, 0, 0, 0), None
@@ -48,7 +48,7 @@ def core_cycles(
 
 
 def _reductions(problem: ContractionProblem, mapping: Mapping) -> Iterator[tuple[list[Segments], int, int]]:
-    """Distinct tiles of g and k: the segments of each core's groups, groups of the first core, number of tiles."""
+    """Distinct tiles of g and k: each core's segments, groups of the first core, number of tiles."""
     k, k_tile = problem.extent("k"), mapping.tile_of("k")
     if same_in_every_group(problem):
         k_tiles = Counter(

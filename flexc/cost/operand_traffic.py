@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from flexc.ir.mapping import Mapping
+from flexc.ir.mapping import Dim, Mapping
 from flexc.mapping.loops import chip_tile_sizes, combinations
 from flexc.mapping.problem import ContractionProblem
 from flexc.mapping.traffic import read_rows
+
+OUTPUT_AND_TAP: tuple[tuple[Dim, Dim], ...] = (("p", "r"), ("q", "s"))
+"""Output and window dimension that index the rows, and the columns, of operand a."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def a_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
 def b_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
     """Operand b: mantissas and exponents."""
     total, first = 0, 0
-    dims = ("g", "o", "k", "r", "s")
+    dims: tuple[Dim, ...] = ("g", "o", "k", "r", "s")
     for (g, o, k, r, s), count in combinations([chip_tile_sizes(problem, mapping, dim) for dim in dims]):
         groups = r * s * -(-k // problem.b_group) if problem.b_group_dim == "k" else 1
         tile_bytes = -(-g * o * r * s * k * problem.b_bits // 8) + g * o * groups
@@ -54,6 +57,6 @@ def b_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
 
 
 def _read_sizes(problem: ContractionProblem, mapping: Mapping, axis: int) -> Counter[int]:
-    dim, tap = (("p", "r"), ("q", "s"))[axis]
+    dim, tap = OUTPUT_AND_TAP[axis]
     tiles = read_rows(problem, axis, mapping.tile_of(dim), mapping.core_factor(dim), mapping.tile_of(tap))
     return Counter(rows for of_taps in tiles for rows in of_taps)

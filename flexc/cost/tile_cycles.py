@@ -109,9 +109,7 @@ def tile_compute_cycles(
     partials = (lane.factor if lane.dim != "k" else 1) * unit.factor
     least_steps = max(-(-words // rates.psum_words_per_cycle), -(-partials // rates.fp32_adders))
 
-    waves_of_window = prod(
-        -(-taps // chain_factor(dim, pes)) for dim, taps in zip(("r", "s"), window, strict=True)
-    )
+    waves_of_window = -(-window[0] // chain_factor("r", pes)) * -(-window[1] // chain_factor("s", pes))
     lanes = reduction_lanes(lane, pes)
     chained = chain_factor("k", pes)
     sizes = block_sizes(streamed, rates.integer_accumulators)
@@ -133,8 +131,8 @@ def tile_compute_cycles(
 
 def output_factor(dim: Dim, lane: Factor, unit: Factor, pes: Sequence[PeFactor]) -> int:
     """How many iterations of an output dimension a core makes side by side."""
-    factors = [lane, unit, *(pe for pe in pes if pe.role == "outputs")]
-    return prod(factor.factor for factor in factors if factor.dim == dim)
+    made_by_pes = prod(pe.factor for pe in pes if pe.role == "outputs" and pe.dim == dim)
+    return made_by_pes * prod(factor.factor for factor in (lane, unit) if factor.dim == dim)
 
 
 def chain_factor(dim: Dim, pes: Sequence[PeFactor]) -> int:
@@ -163,7 +161,7 @@ def wave_steps(segments: Sequence[int], lanes: int, chained: int) -> list[int]:
 def _groups_in_lockstep(
     segments: Sequence[Sequence[int]], groups: int, side_by_side: int, lanes: int, chained: int
 ) -> list[tuple[list[int], int]]:
-    """Lane steps of the waves of conv groups side by side, the slowest of each wave; and how many such sets."""
+    """Lane steps of the waves of conv groups side by side (the slowest), and how many such sets."""
     if len(segments) == 1:
         return [(wave_steps(segments[0], lanes, chained), -(-groups // side_by_side))]
     found = []

@@ -1,1 +1,1 @@
-"""How contractions are laid over the machine: the problem, the search, and an independent check of legality."""
+"""How contractions are laid over the machine: the problem, the search, an independent legality check."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
+from math import prod
 from typing import Literal
 
 from flexc.ir.mapping import OUTPUT_DIMS, Dim, Factor, PeFactor
 from flexc.mapping.problem import ContractionProblem
 from flexc.target.machine import Target
 
-HELD_ONLY_BY_B: tuple[Dim, ...] = ("o",)
-HELD_ONLY_BY_A: tuple[Dim, ...] = ("q", "p", "n")
+INDEXED_BY_B_ALONE: tuple[Dim, ...] = ("o",)
+INDEXED_BY_A_ALONE: tuple[Dim, ...] = ("q", "p", "n")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class ArrayOption:
     unit: Factor
     pes: tuple[PeFactor, ...]
 
+    @property
+    def macs_per_cycle(self) -> int:
+        """Products of a core a cycle, when every factor is full."""
+        return self.lane.factor * self.unit.factor * prod(pe.factor for pe in self.pes)
+
 
 def array_options(problem: ContractionProblem, target: Target) -> list[ArrayOption]:
     """Every useful option, in a fixed order. A CompileError for widths the array does not multiply."""
@@ -32,7 +38,7 @@ def array_options(problem: ContractionProblem, target: Target) -> list[ArrayOpti
         streams = ("a",) if problem.a_bits < problem.b_bits else ("b",)
     spreads: list[tuple[Literal["a", "b"], Factor, Factor]] = []
     for stream in streams:
-        for dim in HELD_ONLY_BY_B if stream == "a" else _present(problem, HELD_ONLY_BY_A) or ("q",):
+        for dim in INDEXED_BY_B_ALONE if stream == "a" else _present(problem, INDEXED_BY_A_ALONE) or ("q",):
             if problem.extent("k") > 1:
                 units = Factor(dim, min(shape.units, problem.extent(dim)))
                 spreads.append((stream, Factor("k", shape.lanes), units))
@@ -58,7 +64,7 @@ def pe_options(problem: ContractionProblem, target: Target, lanes: int) -> list[
 
 
 def chains_keep_order(problem: ContractionProblem, pes: tuple[PeFactor, ...]) -> bool:
-    """Whether PEs in a chain hold consecutive segments: a chain over one dimension needs all inner ones whole."""
+    """Whether chained PEs hold consecutive segments: all dimensions inside a chained one are whole."""
     chained = {pe.dim: pe.factor for pe in pes if pe.role == "chain"}
     if len(chained) < sum(pe.role == "chain" for pe in pes):
         return False

@@ -29,7 +29,8 @@ from flexc.mapping.traffic import read_rows
 from flexc.target.machine import Target
 
 Reals = NDArray[np.float64]
-G, N, P, Q, O, K, R, S = range(len(DIMS))
+G, N, P, Q, OUT, K, R, S = range(len(DIMS))
+OUTPUT_AXES, TAP_AXES = (P, Q), (R, S)
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,13 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
     extents = np.array(problem.extents)
     trips = -(-extents // (tiles.tile * tiles.cores))
     rows, columns = (_rows(problem, tiles, axis) for axis in (0, 1))
-    g, n, o, k = (problem.extents[dim] for dim in (G, N, O, K))
+    g, n, o, k = (problem.extents[dim] for dim in (G, N, OUT, K))
     bits_a, bits_b = problem.a_bits / 8, problem.b_bits / 8
+    vectors: Reals
     if problem.kind == "matmul":
         vectors = np.full(len(tiles), g * problem.extents[P], np.float64)
     else:
-        vectors = n * rows * columns * (1 if problem.grouped_channels else g)
+        vectors = float(n * (1 if problem.grouped_channels else g)) * rows * columns
     if problem.grouped_channels:
         exponents = trips[:, G] * -(-problem.a_channels // problem.a_group)
         elements = g * k
@@ -74,16 +76,18 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
     reduced = trips[:, [K, R, S]].prod(axis=1)
     streamed = trips[:, [N, P, Q]].prod(axis=1)
     a_again = np.stack(
-        [np.where(reduced > 1, trips[:, O], 1), np.where(reduced * streamed > 1, trips[:, O], 1)]
+        [np.where(reduced > 1, trips[:, OUT], 1), np.where(reduced * streamed > 1, trips[:, OUT], 1)]
     )
-    b_again = np.stack([np.where(reduced * trips[:, O] > 1, streamed, 1), np.where(reduced > 1, streamed, 1)])
+    b_again = np.stack(
+        [np.where(reduced * trips[:, OUT] > 1, streamed, 1), np.where(reduced > 1, streamed, 1)]
+    )
     a_tiles = trips[:, G] * streamed * reduced
-    b_tiles = trips[:, G] * trips[:, O] * reduced
+    b_tiles = trips[:, G] * trips[:, OUT] * reduced
     transfers = PLANES * (a_tiles * a_again + b_tiles * b_again)
     per_byte = 1 / target.dram_bytes_per_cycle
     load = (a_bytes * a_again + b_bytes * b_again) * per_byte + transfers * target.dram_latency_cycles
     order = load.argmin(axis=0)
-    stores = trips[:, [G, N, P, Q, O]].prod(axis=1)
+    stores = trips[:, [G, N, P, Q, OUT]].prod(axis=1)
     output_bytes = problem.outputs * OUTPUT_BYTES * _write_factor(problem, tiles)
     latency = target.dram_latency_cycles
     return TransferCycles(
@@ -97,18 +101,22 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
 
 def _rows(problem: ContractionProblem, tiles: TileCandidates, axis: int) -> Integers:
     """Rows (or columns) that all tiles of a candidate read together [T]."""
-    columns = np.stack([tiles.tile[:, P + axis], tiles.cores[:, P + axis], tiles.tile[:, R + axis]], axis=1)
-    distinct, where = np.unique(columns, axis=0, return_inverse=True)
-    read = [sum(map(sum, read_rows(problem, axis, *map(int, choice)))) for choice in distinct]
-    return np.array(read)[where.reshape(-1)]
+    of_outputs, of_taps = OUTPUT_AXES[axis], TAP_AXES[axis]
+    distinct, where = tiles.distinct((of_outputs, of_taps), (of_outputs,))
+    read = []
+    for candidate in distinct.tolist():
+        tile, cores = int(tiles.tile[candidate, of_outputs]), int(tiles.cores[candidate, of_outputs])
+        rows = read_rows(problem, axis, tile, cores, int(tiles.tile[candidate, of_taps]))
+        read.append(sum(map(sum, rows)))
+    return np.array(read)[where]
 
 
 def _write_factor(problem: ContractionProblem, tiles: TileCandidates) -> NDArray[np.float64]:
-    """3 where the quantization that follows needs a pass of its own (write, read), which writes less; else 1."""
+    """2 where the result is read again by a quantization that cannot be fused, else 1."""
     if problem.output_group is None:
         return np.ones(len(tiles))
     chip = tiles.tile * tiles.cores
-    dim = O if problem.extents[O] > 1 or problem.extents[G] == 1 else G
+    dim = OUT if problem.extents[OUT] > 1 or problem.extents[G] == 1 else G
     channels = problem.extents[dim]
     whole = (chip[:, dim] >= channels) | (chip[:, dim] % problem.output_group == 0)
     return np.where(whole, 1.0, 2.0)
@@ -151,10 +159,9 @@ def compute_cycles(
 def _steps(
     problem: ContractionProblem, target: Target, tiles: TileCandidates, options: list[ArrayOption]
 ) -> tuple[Reals, Reals]:
-    """Lane steps of the whole reduction of one output [T, A]; and at least as many as its fp32 partials take."""
-    reduced = tiles.tile[:, [K, R, S]]
-    distinct, where = np.unique(reduced, axis=0, return_inverse=True)
-    where = where.reshape(-1)
+    """Lane steps of the reduction of one output [T, A]; and the same, as slow as its partials make them."""
+    candidates, where = tiles.distinct((K, R, S), ())
+    distinct = tiles.tile[candidates][:, [K, R, S]]
     keys: dict[tuple[int, ...], int] = {}
     columns = []
     for option in options:
@@ -182,7 +189,7 @@ def _chained(extent: int, tile: int, chained: int) -> int:
 
 
 def _waves(problem: ContractionProblem, k_tile: int, lanes: int, chained: int) -> list[tuple[int, float]]:
-    """Lane steps of the waves over all of k, and how many there are (of conv groups that differ: the mean)."""
+    """Lane steps of the waves over all of k, and how many there are (the mean over conv groups)."""
     k = problem.extent("k")
     groups = 1 if same_in_every_group(problem) else problem.extent("g")
     found = []

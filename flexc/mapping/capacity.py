@@ -18,7 +18,7 @@ def require_accumulators(problem: ContractionProblem, target: Target) -> None:
         return
     raise error(
         "FX412",
-        f"the sum of {problem.longest_segment} products of {problem.a_bits} and {problem.b_bits} bits may need "
+        f"a sum of {problem.longest_segment} products of {problem.a_bits} x {problem.b_bits} bits may need "
         f"{problem.accumulator_bits} bits; an accumulator of '{target.name}' has {available} and a sign",
         detail=problem.describe(),
         hint="shorter groups or narrower mantissas for this layer",

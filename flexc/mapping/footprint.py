@@ -23,8 +23,8 @@ def window_span(outputs: Extent, taps: Extent, stride: int, dilation: int) -> Ex
     A single tap is read with a step of ``stride``, so it spans one row an output.
     """
     span = (outputs - 1) * stride + (taps - 1) * dilation + 1
-    single = taps == 1
-    return span + (outputs - span) * single
+    read: Extent = span - (span - outputs) * (taps == 1)
+    return read
 
 
 def packed_bytes(elements: Extent, bits: int) -> Extent:

@@ -122,7 +122,7 @@ def _shape(found: object) -> tuple[int, ...]:
 
 
 def _cannot_map(op: ContractionOp, code: str, what: str, hint: str) -> CompileError:
-    operands = " x ".join(str(list(operand.type.get_shape())) for operand in op.operands[:2])
+    operands = " x ".join(str(operand.type) for operand in op.operands[:2])
     return error(
         code,
         f"{what} has no mapping onto the machine",

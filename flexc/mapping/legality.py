@@ -82,7 +82,8 @@ def _spatial(problem: ContractionProblem, mapping: Mapping, target: Target) -> I
 def _pes(problem: ContractionProblem, mapping: Mapping, target: Target) -> Iterator[str]:
     used = math.prod(pe.factor for pe in mapping.pes)
     if any(pe.factor not in (1, 3, 9) for pe in mapping.pes) or used > target.pes_per_core:
-        yield f"PEs {[pe.factor for pe in mapping.pes]}: factors are 1, 3 or 9, and {target.pes_per_core} together"
+        factors = [pe.factor for pe in mapping.pes]
+        yield f"PEs {factors}: factors are 1, 3 or 9, and {target.pes_per_core} together"
     chain: dict[str, int] = {}
     for pe in mapping.pes:
         if pe.role == "reduce" and pe.dim != "k":
@@ -95,8 +96,9 @@ def _pes(problem: ContractionProblem, mapping: Mapping, target: Target) -> Itera
             if pe.dim in chain:
                 yield f"PEs chain {pe.dim} twice"
             chain[pe.dim] = pe.factor
-    for outer, inner in (("k", "r"), ("k", "s"), ("r", "s")):
-        if chain.get(outer, 1) > 1 and chain.get(inner, 1) < mapping.tile[DIMS.index(inner)]:  # type: ignore[arg-type]
+    pairs: tuple[tuple[Dim, Dim], ...] = (("k", "r"), ("k", "s"), ("r", "s"))
+    for outer, inner in pairs:
+        if chain.get(outer, 1) > 1 and chain.get(inner, 1) < mapping.tile_of(inner):
             yield f"PEs chain {outer}, but {inner} inside it is not whole: the segments are not consecutive"
 
 

@@ -36,7 +36,7 @@ def dram_loops(problem: ContractionProblem, mapping: Mapping) -> list[DramLoop]:
 
 
 def loads_of(loops: Sequence[DramLoop], dims: frozenset[Dim]) -> int:
-    """How often a tile of an operand is read, where the read stands above all inner loops that do not index it."""
+    """How often a tile of an operand is read, the read above all inner loops that do not index it."""
     depth = max(
         (level + 1 for level, loop in enumerate(loops) if loop.dim in dims and loop.trips > 1), default=0
     )
@@ -44,7 +44,7 @@ def loads_of(loops: Sequence[DramLoop], dims: frozenset[Dim]) -> int:
 
 
 def chip_tile_sizes(problem: ContractionProblem, mapping: Mapping, dim: Dim) -> Counter[int]:
-    """Extents of ``dim`` in the tiles of all cores together, and how many tiles have each; the first is first."""
+    """Extents of ``dim`` in the tiles of all cores together and how many have each, the first tile first."""
     chip_tile = mapping.tile_of(dim) * mapping.core_factor(dim)
     return _sizes(problem.extent(dim), chip_tile, chip_tile)
 

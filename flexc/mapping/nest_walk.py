@@ -70,7 +70,7 @@ def _blocks(problem: ContractionProblem, mapping: Mapping, dim: Dim) -> Iterator
 
 def _executed(problem: ContractionProblem, mapping: Mapping, g: int) -> Iterator[Segment]:
     """The segments of one output in the order in which its accumulator takes them."""
-    chain = {dim: 1 for dim in ("k", "r", "s")}
+    chain = {"k": 1, "r": 1, "s": 1}
     for pe in mapping.pes:
         if pe.role == "chain":
             chain[pe.dim] *= pe.factor

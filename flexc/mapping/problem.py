@@ -102,7 +102,8 @@ class ContractionProblem:
         """
         if self.grouped_channels and self.extent("k") % self.a_group:
             return None
-        return math.lcm(self.a_group, self.b_group, 2 if 4 in (self.a_bits, self.b_bits) else 1)
+        bytewise = 2 if 4 in (self.a_bits, self.b_bits) else 1
+        return math.lcm(self.a_group, self.b_group, bytewise)
 
     @property
     def longest_segment(self) -> int:
@@ -115,7 +116,7 @@ class ContractionProblem:
     @property
     def accumulator_bits(self) -> int:
         """Magnitude bits that the integer sum of the longest segment can need, sign excluded."""
-        largest = (2 ** (self.a_bits - 1) - 1) * (2 ** (self.b_bits - 1) - 1)
+        largest = ((1 << (self.a_bits - 1)) - 1) * ((1 << (self.b_bits - 1)) - 1)
         return (self.longest_segment * largest).bit_length()
 
     def describe(self) -> str:

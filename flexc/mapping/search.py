@@ -15,7 +15,7 @@ from flexc.cost.clock import estimate
 from flexc.cost.energy import contraction_energy_pj
 from flexc.ir.mapping import DIMS, Dim, Factor, Mapping
 from flexc.mapping.array_options import ArrayOption, array_options
-from flexc.mapping.candidate_costs import TransferCycles, compute_cycles, transfer_cycles
+from flexc.mapping.candidate_costs import Reals, compute_cycles, transfer_cycles
 from flexc.mapping.capacity import does_not_fit, require_accumulators
 from flexc.mapping.problem import ContractionProblem
 from flexc.mapping.tile_candidates import Integers, TileCandidates, tile_candidates
@@ -26,8 +26,12 @@ ORDERS: tuple[tuple[Dim, ...], ...] = (
     ("g", "o", "n", "p", "q", "k", "r", "s"),
 )
 """Orders of the DRAM loops: operand a stays while b passes, or b stays while a passes."""
-KEPT_TILES = 192
-KEPT_TILES_PER_SPLIT = 8
+SAMPLED_TILES_PER_SPLIT = 4
+SAMPLED_TILES = 96
+"""Tiles on which all uses of the array are tried."""
+KEPT_OPTIONS = 8
+KEPT_TILES = 3072
+"""Tiles on which the best uses of the array are then tried."""
 FINALISTS = 8
 
 
@@ -43,45 +47,57 @@ def search(problem: ContractionProblem, target: Target) -> Mapping:
     tiles = tile_candidates(problem, target)
     if not len(tiles):
         raise does_not_fit(problem, target)
-    tiles = tiles.take(_promising(problem, target, tiles))
-    transfers = transfer_cycles(problem, target, tiles)
-    compute = compute_cycles(problem, target, tiles, options)
-    cycles = (
-        np.maximum(
-            transfers.first_load[:, None] + compute, np.maximum(transfers.load, transfers.store)[:, None]
-        )
-        + transfers.last_store[:, None]
-    )
-    best = np.argsort(cycles, axis=None, kind="stable")[:FINALISTS]
+    bound = _bound(problem, target, tiles, options)
+    ranked = np.argsort(bound, kind="stable")
+    sample = tiles.take(_some_of_each_split(tiles, ranked))
+    sampled, _ = _cycles(problem, target, sample, options)
+    best_options = np.argsort(sampled.min(axis=0), kind="stable")[:KEPT_OPTIONS]
+    options = [options[int(at)] for at in best_options]
+    tiles = tiles.take(ranked[: min(KEPT_TILES, int((bound <= sampled.min()).sum()))])
+    cycles, order = _cycles(problem, target, tiles, options)
     finalists = [
-        _mapping(tiles, int(index) // len(options), options[int(index) % len(options)], transfers)
-        for index in best
+        _mapping(tiles, int(at) // len(options), options[int(at) % len(options)], order)
+        for at in np.argsort(cycles, axis=None, kind="stable")[:FINALISTS]
     ]
     return min(finalists, key=lambda mapping: _rank(problem, mapping, target))
 
 
-def _promising(problem: ContractionProblem, target: Target, tiles: TileCandidates) -> Integers:
-    """The tiles with the least bound on cycles: some of each split over cores, all cores' multipliers at work."""
+def _cycles(
+    problem: ContractionProblem, target: Target, tiles: TileCandidates, options: list[ArrayOption]
+) -> tuple[Reals, Integers]:
+    """Cycles [T, A], and the better order of loops for each tile [T]."""
     transfers = transfer_cycles(problem, target, tiles)
-    shape = target.pe_shape(problem.a_bits, problem.b_bits)
+    compute = compute_cycles(problem, target, tiles, options)
+    engines = np.maximum(transfers.load, transfers.store)[:, None]
+    cycles: Reals = (
+        np.maximum(transfers.first_load[:, None] + compute, engines) + transfers.last_store[:, None]
+    )
+    return cycles, transfers.order
+
+
+def _bound(
+    problem: ContractionProblem, target: Target, tiles: TileCandidates, options: list[ArrayOption]
+) -> Reals:
+    """A lower bound of cycles [T]: every multiplier at work that the widest use of the array puts to work."""
+    transfers = transfer_cycles(problem, target, tiles)
     extents = np.array(problem.extents)
     period = tiles.tile * tiles.cores
     trips = -(-extents // period)
     first_core = (trips - 1) * tiles.tile + np.minimum(extents - (trips - 1) * period, tiles.tile)
-    macs = first_core.prod(axis=1, dtype=np.float64)
-    bound = (
-        macs / (target.pes_per_core * shape.lanes * shape.units)
-        + trips.prod(axis=1) * target.pipeline_fill_cycles
-    )
-    score = np.maximum(transfers.first_load + bound, np.maximum(transfers.load, transfers.store))
-    score += transfers.last_store
-    ranked = np.argsort(score, kind="stable")
-    _, split = np.unique(tiles.cores[ranked], axis=0, return_inverse=True)
-    by_split = np.argsort(split.reshape(-1), kind="stable")
-    counts = np.bincount(split.reshape(-1))
+    compute = first_core.prod(axis=1, dtype=np.float64) / max(option.macs_per_cycle for option in options)
+    compute += trips.prod(axis=1) * target.pipeline_fill_cycles
+    bound: Reals = np.maximum(transfers.first_load + compute, np.maximum(transfers.load, transfers.store))
+    return bound + transfers.last_store
+
+
+def _some_of_each_split(tiles: TileCandidates, ranked: Integers) -> Integers:
+    """The first few of ``ranked`` for each split over the cores."""
+    _, split = tiles.take(ranked).distinct((), range(len(DIMS)))
+    by_split = np.argsort(split, kind="stable")
+    counts = np.bincount(split)
     place = np.empty(len(ranked), np.int64)
     place[by_split] = np.arange(len(ranked)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return ranked[place < KEPT_TILES_PER_SPLIT][:KEPT_TILES]
+    return ranked[place < SAMPLED_TILES_PER_SPLIT][:SAMPLED_TILES]
 
 
 def _rank(problem: ContractionProblem, mapping: Mapping, target: Target) -> tuple[int, float, str]:
@@ -89,7 +105,7 @@ def _rank(problem: ContractionProblem, mapping: Mapping, target: Target) -> tupl
     return found.cycles, contraction_energy_pj(problem, mapping, target, found), str(mapping)
 
 
-def _mapping(tiles: TileCandidates, row: int, option: ArrayOption, transfers: TransferCycles) -> Mapping:
+def _mapping(tiles: TileCandidates, row: int, option: ArrayOption, order: Integers) -> Mapping:
     cores = tiles.cores[row].tolist()
     return Mapping(
         option.stream,
@@ -98,5 +114,5 @@ def _mapping(tiles: TileCandidates, row: int, option: ArrayOption, transfers: Tr
         option.pes,
         tuple(Factor(dim, cores[at]) for at, dim in enumerate(DIMS) if cores[at] > 1),
         tuple(tiles.tile[row].tolist()),
-        ORDERS[int(transfers.order[row])],
+        ORDERS[int(order[row])],
     )

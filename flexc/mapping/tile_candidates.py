@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import gcd, lcm
 
@@ -19,13 +19,17 @@ SPLITS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64
 SPLIT_DIMS: tuple[Dim, ...] = ("g", "n", "p", "q", "o")
 MOST_CORE_AXES = 3
 """Dimensions that the cores can be split over at once."""
+MOST_VISITS = 4
+ALWAYS_VISITS = 32
+"""Candidates of more chip tiles than this multiple of the fewest, plus this number, are left out: each tile
+costs a fill and the latency of its transfers."""
 CHANNEL_MULTIPLE = 4
 """Channels of a cut result come in multiples of this: LightNorm's groups."""
 
 
 @dataclass(frozen=True)
 class TileCandidates:
-    """Candidates as rows of arrays: extents of a core's tile [T, 8] and cores that split each dimension [T, 8]."""
+    """Candidates as rows: extents of a core's tile [T, 8], cores that split each dimension [T, 8]."""
 
     tile: Integers
     cores: Integers
@@ -37,6 +41,18 @@ class TileCandidates:
         """The candidates at ``index``."""
         return TileCandidates(self.tile[index], self.cores[index])
 
+    def distinct(self, tile_of: Sequence[int], cores_of: Sequence[int]) -> tuple[Integers, Integers]:
+        """One candidate for each combination of these tile extents and splits; and which one each stands for.
+
+        Columns are positions in ``DIMS``.
+        """
+        columns = [self.tile[:, at] for at in tile_of] + [self.cores[:, at] for at in cores_of]
+        key = np.zeros(len(self), np.int64)
+        for column in columns:
+            key = key * (int(column.max(initial=0)) + 1) + column
+        _, first, where = np.unique(key, return_index=True, return_inverse=True)
+        return first, where
+
 
 def tile_candidates(problem: ContractionProblem, target: Target) -> TileCandidates:
     """All candidates that fit; none where not even the smallest tile does."""
@@ -45,21 +61,24 @@ def tile_candidates(problem: ContractionProblem, target: Target) -> TileCandidat
         choices = np.array(_choices(problem, dim, target), np.int64).reshape(-1, 2)
         columns[dim] = choices[:, 0], choices[:, 1]
     # Joined one dimension at a time, those that take most room first, so that what cannot fit goes early.
-    order: tuple[Dim, ...] = ("r", "s", "k", "o", "q", "p", "g", "n")
+    order: tuple[Dim, ...] = ("k", "r", "s", "o", "q", "p", "g", "n")
     smallest = {dim: int(columns[dim][1].min()) for dim in DIMS}
     tile = {dim: np.full(1, smallest[dim]) for dim in DIMS}
     cores = {dim: np.ones(1, np.int64) for dim in DIMS}
     for dim in order:
         split, extent = columns[dim]
-        left = np.repeat(np.arange(len(tile["g"])), len(extent))
-        right = np.tile(np.arange(len(extent)), len(tile["g"]))
+        left, right = np.nonzero(_may_join(problem, target, tile, cores, dim, split, extent))
         tile = {each: values[left] for each, values in tile.items()}
         cores = {each: values[left] for each, values in cores.items()}
         tile[dim], cores[dim] = extent[right], split[right]
-        keep = np.flatnonzero(_fits(problem, target, tile, cores) & _regular(problem, tile, cores, dim))
+        keep = np.flatnonzero(_fits(problem, target, tile) & _in_order(problem, tile))
         tile = {each: values[keep] for each, values in tile.items()}
         cores = {each: values[keep] for each, values in cores.items()}
-    return TileCandidates(np.stack([tile[d] for d in DIMS], 1), np.stack([cores[d] for d in DIMS], 1))
+    found = TileCandidates(np.stack([tile[d] for d in DIMS], 1), np.stack([cores[d] for d in DIMS], 1))
+    if not len(found):
+        return found
+    visits = (-(-np.array(problem.extents) // (found.tile * found.cores))).prod(axis=1)
+    return found.take(np.flatnonzero(visits <= MOST_VISITS * visits.min() + ALWAYS_VISITS))
 
 
 def _choices(problem: ContractionProblem, dim: Dim, target: Target) -> Iterable[tuple[int, int]]:
@@ -111,32 +130,46 @@ def _aligned(problem: ContractionProblem, dim: Dim, tile: int, cores: int) -> in
     return min(-(-tile // multiple) * multiple, extent)
 
 
-def _fits(
-    problem: ContractionProblem, target: Target, tile: dict[Dim, Integers], cores: dict[Dim, Integers]
+def _may_join(
+    problem: ContractionProblem,
+    target: Target,
+    tile: dict[Dim, Integers],
+    cores: dict[Dim, Integers],
+    dim: Dim,
+    split: Integers,
+    extent: Integers,
 ) -> NDArray[np.bool_]:
+    """Which candidates so far [T] may take which choices of ``dim`` [C], by the cores they use.
+
+    Several images in a tile are tried only where none of them is cut.
+    """
+    used = np.stack([cores[each] for each in SPLIT_DIMS])
+    axes = (used > 1).sum(axis=0)[:, None] + (split > 1)
+    joined: NDArray[np.bool_] = used.prod(axis=0)[:, None] * split <= target.cores
+    joined &= axes <= MOST_CORE_AXES
+    if dim == "n":
+        whole = (tile["p"] * cores["p"] >= problem.extent("p")) & (
+            tile["q"] * cores["q"] >= problem.extent("q")
+        )
+        joined &= whole[:, None] | (extent == 1)
+    return joined
+
+
+def _fits(problem: ContractionProblem, target: Target, tile: dict[Dim, Integers]) -> NDArray[np.bool_]:
     g, n, p, q, o, k, r, s = (tile[dim] for dim in DIMS)
-    used = np.stack([cores[dim] for dim in SPLIT_DIMS])
     fits: NDArray[np.bool_] = (
         (a_tile_bytes(problem, g, n, p, q, k, r, s) <= target.operand_tile_bytes)
         & (b_tile_bytes(problem, g, o, k, r, s) <= target.held_tile_bytes)
         & (accumulator_tile_bytes(g, n, p, q, o) <= target.accumulator_tile_bytes)
-        & (used.prod(axis=0) <= target.cores)
-        & ((used > 1).sum(axis=0) <= MOST_CORE_AXES)
     )
     return fits
 
 
-def _regular(
-    problem: ContractionProblem, tile: dict[Dim, Integers], cores: dict[Dim, Integers], dim: Dim
-) -> NDArray[np.bool_]:
-    """Leave out orders of segments that are wrong, and several images a tile while one of them is cut."""
-    keep = np.ones(len(tile["g"]), bool)
-    if dim == "k":
-        segment = min(problem.a_group, problem.b_group)
-        keep &= (tile["r"] == problem.extent("r")) | (tile["k"] <= segment)
-        keep &= (tile["s"] == problem.extent("s")) | ((tile["r"] == 1) & (tile["k"] <= segment))
-    elif dim == "n":
-        keep &= (tile["n"] == 1) | (
-            (tile["p"] * cores["p"] >= problem.extent("p")) & (tile["q"] * cores["q"] >= problem.extent("q"))
-        )
-    return keep
+def _in_order(problem: ContractionProblem, tile: dict[Dim, Integers]) -> NDArray[np.bool_]:
+    """Where a cut window leaves the segments in order: a tile holds one of k, and one row if it cuts rows."""
+    one_segment = tile["k"] <= min(problem.a_group, problem.b_group, problem.extent("k"))
+    rows_whole, columns_whole = tile["r"] == problem.extent("r"), tile["s"] == problem.extent("s")
+    in_order: NDArray[np.bool_] = (rows_whole | one_segment) & (
+        columns_whole | ((tile["r"] == 1) & one_segment)
+    )
+    return in_order

@@ -198,9 +198,10 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
         "One buffer tile of a contraction over dimensions g n p q o (outputs) and k r s (reduced): segments "
         "in the order k, r, s; each an exact integer sum, rounded once to fp32 and added to `acc`. `acc` "
         "starts from +0 where every loop of `init_loops` is in its first iteration. A segment ends where the "
-        "group axis of a or of b crosses a multiple of its group length; the exponent's stride along k (along "
-        "g, where the group axis is g alone) is the distance from group to group, counted from the group of "
-        "the box's first element. With fp32 operands (no exponents), a plain fp32 product on the vector unit.",
+        "group axis of a or of b crosses a multiple of its group length; the exponent's stride along k "
+        "(along g, where the group axis is g alone) is the distance from group to group, counted from the "
+        "group of the box's first element. With fp32 operands (no exponents), a plain fp32 product on the "
+        "vector unit.",
         (
             "used_dims",
             "core_grid",

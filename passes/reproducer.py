@@ -1,6 +1,6 @@
 """A crash of a pass as a file: the IR before it and the pipeline from it on, without weights.
 
-``flexc opt --run-reproducer reproducer.mlir`` runs that pipeline again.
+``flexc opt reproducer.mlir --run-reproducer`` runs that pipeline again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class CrashReproducer:
         path.write_text(text, encoding="utf-8")
         raised.add_note(
             f"pass '{self._passes[0].name}' failed; the IR before it is in {path}: "
-            f"flexc opt --run-reproducer {path}"
+            f"flexc opt {path} --run-reproducer"
         )
 
 

@@ -1,4 +1,4 @@
-"""Golden files: ``pytest --update-golden`` rewrites them from what the code gives now (run it without xdist)."""
+"""Golden files: ``pytest --update-golden`` rewrites them from what the code gives now (not with xdist)."""
 
 from __future__ import annotations
 

@@ -100,14 +100,14 @@ def opt(
 def parse_text(text: str, name: str) -> ModuleOp:
     """The verified module in ``text``.
 
-    Raises CompileError: FX151 for text that is not IR, with line and column; FX152 for IR that does not verify
-    or has no ``@main``.
+    Raises CompileError: FX151 for text that is not IR, with line and column; FX152 for IR that does not
+    verify or has no ``@main``.
     """
     try:
         module = parse_module(text, name)
     except ParseError as problem:
         at = problem.span.get_location()
-        line = text.splitlines()[at.line - 1].strip() if text else ""
+        line = "".join(text.splitlines()[at.line - 1 : at.line]).strip()
         message = f"the IR does not parse: {problem.msg.strip()}"
         raise error("FX151", message, place=Place(f"{name}:{at.line}:{at.col}"), detail=line) from problem
     try:
@@ -135,7 +135,7 @@ def _check_pass_names(names: tuple[str, ...]) -> None:
 def _read(file: str) -> tuple[str, str]:
     """The text and what messages call it."""
     if file == STDIN:
-        return click.get_text_stream("stdin").read(), "<stdin>"
+        return sys.stdin.read(), "<stdin>"
     path = Path(file)
     if not path.is_file():
         raise error("FX150", f"there is no file '{file}'")

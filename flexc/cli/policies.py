@@ -35,7 +35,7 @@ def policies(name: str | None, form: str, everywhere: bool) -> None:
 
 
 def policy_json(policy: Policy) -> dict[str, Any]:
-    """The policy as JSON: the settings of its default, and conditions and settings of its overrides, in order."""
+    """The policy as JSON: settings of the default, then conditions and settings of each override."""
     return {
         "name": policy.name,
         "description": policy.description,

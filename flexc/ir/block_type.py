@@ -10,7 +10,7 @@ from xdsl.irdl import base, irdl_attr_definition, param_def
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
-from flexc.numerics.block_float import BlockFormat, Sign
+from flexc.numerics.block_float import BlockFormat, Sign, cut_tile
 
 
 @irdl_attr_definition
@@ -57,8 +57,13 @@ class BlockTensorType(ParametrizedAttribute, TypeAttribute):
             parser.parse_characters(",")
             parser.parse_keyword("tile")
             tile = parser.parse_comma_separated_list(AttrParser.Delimiter.SQUARE, parser.parse_integer)
-            sign = Sign(parser.parse_identifier()) if parser.parse_optional_characters(",") else Sign.INCLUDED
-        return block_tensor(shape, int(keyword[1:]), tile, sign).parameters
+            word = parser.parse_identifier() if parser.parse_optional_characters(",") else Sign.INCLUDED
+        try:
+            block_format = BlockFormat(int(keyword[1:]), Sign(word))
+            cut = cut_tile(tile, tuple(shape))
+        except ValueError as problem:
+            parser.raise_error(str(problem))
+        return block_tensor(shape, block_format.mantissa_bits, cut, block_format.sign).parameters
 
 
 def block_tensor(

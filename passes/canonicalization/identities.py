@@ -1,7 +1,7 @@
 """Elementwise ops that leave every bit of their operand as it is, signed zeros and infinities included.
 
-Constants count if they have one element. A whole vector of ones is a parameter that happens to be one, and the
-product with it may be what tells a batch norm from something else.
+Constants count if they have one element. A whole vector of ones is a parameter that happens to be one, and
+the product with it may be what tells a batch norm from something else.
 """
 
 from __future__ import annotations

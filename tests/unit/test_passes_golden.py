@@ -12,6 +12,7 @@ A case reads
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -21,11 +22,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import SSAValue
 from xdsl.printer import Printer
 
+from flexc import numerics
 from flexc.diagnostics import CompileError
+from flexc.ir import bfp, nn
+from flexc.ir.kernel_calls import kernel_call
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
+from flexc.passes.building import shape_of
 from flexc.passes.manager import run_pipeline
 from flexc.passes.pipeline_text import parse_pipeline
 
@@ -97,7 +104,7 @@ def read_weights(text: str) -> WeightStore:
         found = re.match(r"(\S+): (\w+)\[([\d,]*)\] = (.*)$", line)
         assert found is not None, line
         shape = tuple(int(extent) for extent in found[3].split(",") if extent)
-        values = np.array(found[4].split(), dtype=np.float64).astype(DTYPES[found[2]])
+        values: NDArray[Any] = np.array(found[4].split(), dtype=np.float64).astype(DTYPES[found[2]])
         store.add(found[1], np.full(shape, values[0]) if values.size == 1 else values.reshape(shape))
     return store
 
@@ -110,12 +117,11 @@ def describe(array: NDArray[Any]) -> str:
 def weights_left(graph: Graph) -> str:
     lines = [f"{key}: {describe(graph.weights.get(key))}" for key in graph.weights]
     for op in graph.main.body.block.ops:
-        if op.name == "bfp.constant":
-            key = op.attributes["key"].data  # type: ignore[attr-defined]
-            if key in graph.weights:
-                block = graph.weights.block(key, op.results[0].type)  # type: ignore[arg-type]
-                lines += [f"{key}.mantissa: {describe(block.mantissa)}"]
-                lines += [f"{key}.exponent: {describe(block.exponent)}"]
+        if isinstance(op, bfp.ConstantOp) and op.key.data in graph.weights:
+            assert isinstance(op.out.type, bfp.BlockTensorType)
+            block = graph.weights.block(op.key.data, op.out.type)
+            lines.append(f"{op.key.data}.mantissa: {describe(block.mantissa)}")
+            lines.append(f"{op.key.data}.exponent: {describe(block.exponent)}")
     return "\n".join(["", "weights:", *sorted(lines)])
 
 
@@ -139,6 +145,89 @@ def test_golden(case: Case, request: pytest.FixtureRequest) -> None:
         path.write_text("\n".join(one.text() for one in updated), encoding="utf-8")
         return
     assert found == case.expected
+
+
+def evaluate(graph: Graph, inputs: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The function's results by the kernels; constants without a value get one that depends on their key."""
+    values: dict[SSAValue, NDArray[Any]] = dict(zip(graph.main.body.block.args, inputs, strict=True))
+    for op in graph.main.body.block.ops:
+        if isinstance(op, ReturnOp):
+            return [values[operand] for operand in op.operands]
+        (result,) = op.results
+        if isinstance(op, nn.ConstantOp):
+            values[result] = constant_value(graph, op)
+            continue
+        call = kernel_call(op)
+        operands = [None if operand is None else values[operand] for operand in call.operands]
+        values[result] = getattr(numerics, call.function)(*operands, **dict(call.keywords))
+    raise AssertionError("a function without a return")
+
+
+def constant_value(graph: Graph, op: nn.ConstantOp) -> NDArray[Any]:
+    key = op.key.data
+    if key in graph.weights:
+        return graph.weights.get(key)
+    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    return rng.uniform(0.5, 2, shape_of(op.out)).astype(np.float32)
+
+
+def awkward(shape: tuple[int, ...], seed: int, *, finite: bool) -> NDArray[np.float32]:
+    """Values of all sizes, with zeros of both signs, subnormals and (not if ``finite``) infinities."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(shape) * np.exp2(rng.integers(-6, 7, shape))
+    largest = 3.0 if finite else np.inf
+    special = np.array([0.0, -0.0, 1e-40, -1e-40, largest, -largest, 3.0, -3.0])
+    places = rng.random(shape) < 0.2
+    return np.where(places, rng.choice(special, shape), x).astype(np.float32)
+
+
+EXACT = [
+    case
+    for case in CASES
+    if case.file in ("canonicalize.cases", "cse.cases")
+    and not case.name.startswith(("hard_swish_of", "constants"))
+]
+
+
+@pytest.mark.parametrize("case", EXACT, ids=lambda case: case.name)
+def test_every_bit_is_kept(case: Case) -> None:
+    before, after = graphs_around(case)
+    arguments = before.main.body.block.args
+    finite = "bfp." in case.given
+    inputs = [awkward(shape_of(one), seed, finite=finite) for seed, one in enumerate(arguments)]
+    with np.errstate(all="ignore"):
+        pairs = zip(evaluate(before, inputs), evaluate(after, inputs), strict=True)
+    for expected, found in pairs:
+        if "nn.conv" in case.given:
+            # The fp32 products of a model are BLAS's, which fixes no order.
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+        else:
+            assert found.dtype == expected.dtype
+            np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+ROUNDED = [
+    case
+    for case in CASES
+    if case.file == "rebuild-normalization.cases" or case.name.startswith("hard_swish_of")
+]
+
+
+@pytest.mark.parametrize("case", ROUNDED, ids=lambda case: case.name)
+def test_rebuilding_keeps_the_value(case: Case) -> None:
+    before, after = graphs_around(case)
+    rng = np.random.default_rng(5)
+    inputs = [3 * rng.standard_normal(shape_of(one), np.float32) for one in before.main.body.block.args]
+    for expected, found in zip(evaluate(before, inputs), evaluate(after, inputs), strict=True):
+        scale = float(np.nanmax(np.abs(expected)))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * scale)
+
+
+def graphs_around(case: Case) -> tuple[Graph, Graph]:
+    """The graph of a case, and the same after its pipeline."""
+    before, after = (Graph(parse_module(case.given), read_weights(case.weights)) for _ in range(2))
+    run_pipeline(after, parse_pipeline(case.pipeline or case.file.removesuffix(".cases")))
+    return before, after
 
 
 def generic(module: ModuleOp) -> str:

@@ -115,10 +115,7 @@ class _Body:
         """The statement that computes ``op``, and the one of the activation fused into it."""
         first = len(self.lines) + 1
         variable = names[op.results[0]]
-        operands = list(call.operands)
-        while operands and operands[-1] is None:
-            operands.pop()
-        arguments = ["None" if value is None else names[value] for value in operands]
+        arguments = ["None" if value is None else names[value] for value in call.operands]
         self.call(f"{variable} = ", call.function, [*arguments, *_keywords(call.keywords)])
         if call.activation is not None:
             function, keywords = call.activation

@@ -21,8 +21,7 @@ def literal_text(value: Literal) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     if isinstance(value, float):
-        short = repr(float(str(np.float32(value))))
-        return short if np.float32(short) == np.float32(value) else repr(value)
+        return repr(float(str(np.float32(value))))
     return repr(value)
 
 

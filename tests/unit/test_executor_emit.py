@@ -90,6 +90,13 @@ def test_statements_stand_in_order_under_their_node_and_values_are_freed() -> No
     ]
 
 
+def test_a_value_that_nothing_uses_is_freed_after_its_node() -> None:
+    text = SMALL.replace("func.return %sum", "func.return %relu")
+    lines = [line.strip() for line in emit_program(Graph(parse_module(text))).text.splitlines()]
+    assert lines[lines.index("keep(sum=sum)") + 1] == "del sum"
+    assert "del relu_0" not in "".join(lines)
+
+
 def test_lines_of_steps_cover_their_statements() -> None:
     emitted = emit_program(small_graph())
     lines = emitted.text.splitlines()

@@ -53,14 +53,14 @@ def contraction_energy_pj(
     segments = -(-problem.extent("k") // problem.longest_segment) * problem.extent("r") * problem.extent("s")
     partials = problem.outputs * segments
     psum_bits = 2 * partials / chained * WORD_BITS
-    narrow, wide = ("a", "b") if mapping.stream == "a" else ("b", "a")
+    streamed, held = ("a", "b") if mapping.stream == "a" else ("b", "a")
     buffers = {"a": target.operand_buffer_bytes, "b": target.held_buffer_bytes}
     return (
         problem.macs
         * (multiply_pj(target, problem.a_bits, problem.b_bits) + target.energy.int32_add_pj.value)
         + partials * target.energy.fp32_add_pj.value
-        + line_bits * sram_pj_per_bit(target, buffers[narrow])
-        + held_bits * sram_pj_per_bit(target, buffers[wide])
+        + line_bits * sram_pj_per_bit(target, buffers[streamed])
+        + held_bits * sram_pj_per_bit(target, buffers[held])
         + psum_bits * sram_pj_per_bit(target, target.psum_buffer_bytes)
         + estimate.dma_bytes * 8 * target.dram_pj_per_bit
     )

@@ -22,6 +22,7 @@ from flexc.cost.tile_cycles import (
 )
 from flexc.ir.mapping import DIMS, OUTPUT_DIMS
 from flexc.mapping.array_options import ArrayOption
+from flexc.mapping.footprint import holds_whole_groups
 from flexc.mapping.problem import ContractionProblem
 from flexc.mapping.segments import same_in_every_group, tile_segments
 from flexc.mapping.tile_candidates import Integers, TileCandidates
@@ -88,7 +89,9 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
     load = (a_bytes * a_again + b_bytes * b_again) * per_byte + transfers * target.dram_latency_cycles
     order = load.argmin(axis=0)
     stores = trips[:, [G, N, P, Q, OUT]].prod(axis=1)
-    output_bytes = problem.outputs * OUTPUT_BYTES * _write_factor(problem, tiles)
+    chip = tiles.tile * tiles.cores
+    again = 0 if problem.output_group is None else ~holds_whole_groups(problem, chip[:, G], chip[:, OUT])
+    output_bytes = problem.outputs * OUTPUT_BYTES * (1.0 + again)
     latency = target.dram_latency_cycles
     return TransferCycles(
         order,
@@ -109,17 +112,6 @@ def _rows(problem: ContractionProblem, tiles: TileCandidates, axis: int) -> Inte
         rows = read_rows(problem, axis, tile, cores, int(tiles.tile[candidate, of_taps]))
         read.append(sum(map(sum, rows)))
     return np.array(read)[where]
-
-
-def _write_factor(problem: ContractionProblem, tiles: TileCandidates) -> NDArray[np.float64]:
-    """2 where the result is read again by a quantization that cannot be fused, else 1."""
-    if problem.output_group is None:
-        return np.ones(len(tiles))
-    chip = tiles.tile * tiles.cores
-    dim = OUT if problem.extents[OUT] > 1 or problem.extents[G] == 1 else G
-    channels = problem.extents[dim]
-    whole = (chip[:, dim] >= channels) | (chip[:, dim] % problem.output_group == 0)
-    return np.where(whole, 1.0, 2.0)
 
 
 def compute_cycles(

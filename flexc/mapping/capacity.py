@@ -5,6 +5,7 @@ from __future__ import annotations
 from flexc.diagnostics import CompileError, Diagnostic, error
 from flexc.mapping.footprint import a_tile_bytes, accumulator_tile_bytes, b_tile_bytes
 from flexc.mapping.problem import ContractionProblem
+from flexc.mapping.tile_candidates import smallest_tile
 from flexc.target.machine import Target
 
 
@@ -26,47 +27,29 @@ def require_accumulators(problem: ContractionProblem, target: Target) -> None:
 
 
 def does_not_fit(problem: ContractionProblem, target: Target) -> CompileError:
-    """FX413 for each buffer that the smallest tile overflows, or for the one tile that overflows together."""
-    k, (r, s) = problem.k_step or problem.extent("k"), problem.extents[6:]
-    k = min(k, problem.extent("k"))
-    if problem.pass_ == "weight_grad":
-        r = s = 1
-    channels = min(2, problem.extent("o"))
+    """FX413 for each buffer that the smallest tile overflows; FX417 where only wrong cuts would fit."""
+    g, n, p, q, o, k, r, s = smallest_tile(problem, target)
     demands = (
-        (
-            "operand buffer",
-            "operand_buffer_bytes",
-            a_tile_bytes(problem, 1, 1, 1, 1, k, r, s),
-            target.operand_tile_bytes,
-        ),
-        (
-            "held buffer",
-            "held_buffer_bytes",
-            b_tile_bytes(problem, 1, channels, k, r, s),
-            target.held_tile_bytes,
-        ),
-        (
-            "psum buffer",
-            "psum_buffer_bytes",
-            accumulator_tile_bytes(1, 1, 1, 1, channels),
-            target.accumulator_tile_bytes,
-        ),
+        ("operand", a_tile_bytes(problem, g, n, p, q, k, r, s), target.operand_tile_bytes),
+        ("held", b_tile_bytes(problem, g, o, k, r, s), target.held_tile_bytes),
+        ("psum", accumulator_tile_bytes(g, n, p, q, o), target.accumulator_tile_bytes),
     )
-    whole = (
-        ""
-        if problem.k_step
-        else ", and the channels of a conv group cannot be cut between groups of both operands"
+    overflowing = [
+        Diagnostic(
+            "FX413",
+            f"the smallest tile takes {demand} bytes of the {buffer} buffer, which has {capacity} for a tile, "
+            f"{demand - capacity} too few",
+            detail=problem.describe(),
+            hint=f"a target with a larger {buffer}_buffer_bytes, shorter groups, or narrower mantissas",
+        )
+        for buffer, demand, capacity in demands
+        if demand > capacity
+    ]
+    out_of_order = Diagnostic(
+        "FX417",
+        "no tile both fits and keeps segments in order: the window has to be cut, and groups of "
+        f"{problem.a_group} and {problem.b_group} elements end together only after several segments",
+        detail=problem.describe(),
+        hint="equal groups of both operands, or a target with larger buffers",
     )
-    return CompileError(
-        [
-            Diagnostic(
-                "FX413",
-                f"the smallest tile needs {demand} bytes of the {buffer}, {capacity} are there for one tile "
-                f"({demand - capacity} too few)",
-                detail=problem.describe(),
-                hint=f"a target with a larger {field}, shorter groups, or narrower mantissas{whole}",
-            )
-            for buffer, field, demand, capacity in demands
-            if demand > capacity
-        ]
-    )
+    return CompileError(overflowing or [out_of_order])

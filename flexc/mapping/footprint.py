@@ -6,7 +6,7 @@ bytes, exponents take a byte each, accumulators four.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +61,18 @@ def b_tile_bytes(
 def accumulator_tile_bytes(g: Extent, n: Extent, p: Extent, q: Extent, o: Extent) -> Extent:
     """The fp32 accumulators of one tile's outputs."""
     return g * n * p * q * o * ACCUMULATOR_BYTES
+
+
+def holds_whole_groups(problem: ContractionProblem, chip_g: Extent, chip_o: Extent) -> Any:
+    """Whether a tile of all cores holds whole groups of the quantization that follows: bool, or an array.
+
+    Channels of the result are ``g * O + o`` in a convolution, ``o`` in a matrix product.
+    """
+    g, o = problem.extent("g"), problem.extent("o")
+    group = problem.output_group or 1
+    o_whole = chip_o >= o
+    cut_between_groups = chip_o % group == 0
+    if problem.kind == "matmul" or g == 1:
+        return o_whole | cut_between_groups
+    g_whole = (chip_g >= g) | (chip_g * o % group == 0)
+    return (o_whole & g_whole) | (cut_between_groups & (o % group == 0))

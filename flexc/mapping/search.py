@@ -8,6 +8,7 @@ problem and the target alone.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import ceil
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from flexc.ir.mapping import DIMS, Dim, Factor, Mapping
 from flexc.mapping.array_options import ArrayOption, array_options
 from flexc.mapping.candidate_costs import Reals, compute_cycles, transfer_cycles
 from flexc.mapping.capacity import does_not_fit, require_accumulators
+from flexc.mapping.footprint import holds_whole_groups
 from flexc.mapping.problem import ContractionProblem
 from flexc.mapping.tile_candidates import Integers, TileCandidates, tile_candidates
 from flexc.target.machine import Target
@@ -33,6 +35,7 @@ KEPT_OPTIONS = 8
 KEPT_TILES = 3072
 """Tiles on which the best uses of the array are then tried."""
 FINALISTS = 8
+CHANNEL_DIMS: tuple[Dim, Dim] = ("g", "o")
 
 
 @lru_cache(maxsize=4096)
@@ -101,8 +104,17 @@ def _some_of_each_split(tiles: TileCandidates, ranked: Integers) -> Integers:
 
 
 def _rank(problem: ContractionProblem, mapping: Mapping, target: Target) -> tuple[int, float, str]:
+    """Cycles, energy and a name: what a better mapping has less of.
+
+    Where the quantization that follows cannot be fused, the result is written and read once more.
+    """
     found = estimate(problem, mapping, target)
-    return found.cycles, contraction_energy_pj(problem, mapping, target, found), str(mapping)
+    energy_pj = contraction_energy_pj(problem, mapping, target, found)
+    chip_g, chip_o = (mapping.tile_of(dim) * mapping.core_factor(dim) for dim in CHANNEL_DIMS)
+    if problem.output_group is None or holds_whole_groups(problem, chip_g, chip_o):
+        return found.cycles, energy_pj, str(mapping)
+    again_cycles = ceil(found.output_bytes / target.dram_bytes_per_cycle)
+    return found.cycles + again_cycles, energy_pj, str(mapping)
 
 
 def _mapping(tiles: TileCandidates, row: int, option: ArrayOption, order: Integers) -> Mapping:

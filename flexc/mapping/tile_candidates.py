@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd, lcm
 
@@ -56,17 +56,13 @@ class TileCandidates:
 
 def tile_candidates(problem: ContractionProblem, target: Target) -> TileCandidates:
     """All candidates that fit; none where not even the smallest tile does."""
-    columns: dict[Dim, tuple[Integers, Integers]] = {}
-    for dim in DIMS:
-        choices = np.array(_choices(problem, dim, target), np.int64).reshape(-1, 2)
-        columns[dim] = choices[:, 0], choices[:, 1]
+    columns = {dim: np.array(_choices(problem, dim, target), np.int64) for dim in DIMS}
     # Joined one dimension at a time, those that take most room first, so that what cannot fit goes early.
     order: tuple[Dim, ...] = ("k", "r", "s", "o", "q", "p", "g", "n")
-    smallest = {dim: int(columns[dim][1].min()) for dim in DIMS}
-    tile = {dim: np.full(1, smallest[dim]) for dim in DIMS}
+    tile = {dim: columns[dim][:, 1].min(keepdims=True) for dim in DIMS}
     cores = {dim: np.ones(1, np.int64) for dim in DIMS}
     for dim in order:
-        split, extent = columns[dim]
+        split, extent = columns[dim].T
         left, right = np.nonzero(_may_join(problem, target, tile, cores, dim, split, extent))
         tile = {each: values[left] for each, values in tile.items()}
         cores = {each: values[left] for each, values in cores.items()}
@@ -81,7 +77,12 @@ def tile_candidates(problem: ContractionProblem, target: Target) -> TileCandidat
     return found.take(np.flatnonzero(visits <= MOST_VISITS * visits.min() + ALWAYS_VISITS))
 
 
-def _choices(problem: ContractionProblem, dim: Dim, target: Target) -> Iterable[tuple[int, int]]:
+def smallest_tile(problem: ContractionProblem, target: Target) -> tuple[int, ...]:
+    """The least extent of every dimension in a tile, each on its own."""
+    return tuple(min(extent for _, extent in _choices(problem, dim, target)) for dim in DIMS)
+
+
+def _choices(problem: ContractionProblem, dim: Dim, target: Target) -> list[tuple[int, int]]:
     """Pairs (cores, extent of a core's tile) of one dimension."""
     extent = problem.extent(dim)
     if dim == "k":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -36,7 +37,29 @@ def read_model(path: Path) -> onnx.ModelProto:
             detail=f"{len(content)} bytes",
             hint="check that the file was written by an ONNX exporter and copied whole",
         )
+    for text in _texts(model.graph):
+        # The parser hands out strings that are no UTF-8 as bytes.
+        if isinstance(text, bytes):
+            raise error(
+                "FX102", "not an ONNX model: a name in it is not UTF-8", place=place, detail=repr(text)[1:]
+            )
     return model
+
+
+def _texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    """Every string of a graph that names something."""
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+    for tensor in graph.initializer:
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    for sparse in graph.sparse_initializer:
+        yield sparse.values.name
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
 
 
 def _read_bytes(path: Path, place: Place) -> bytes:

@@ -7,6 +7,7 @@ is an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ import onnx
 
 from flexc.diagnostics import CompileError, Place, error
 from flexc.importer.graph_builder import GraphBuilder, Keyword, Operand
+from flexc.importer.limits import FOLDED_ELEMENTS, require_computed_fits
 from flexc.importer.tensors import Array, decode
 from flexc.importer.values import Value
 from flexc.ir.shapes import ShapeError
@@ -93,19 +95,27 @@ class Node:
                 detail=f"value {operand.describe()}",
                 hint="it may be an initializer, a Constant node, or computed from shapes",
             )
+        require_computed_fits(operand.spec.shape, self.place, what)
         return operand.array
 
     def optional_constant(self, index: int, what: str) -> Array | None:
         """As :meth:`constant_operand`, or None where the operand is left out."""
         return None if self.optional_operand(index) is None else self.constant_operand(index, what)
 
+    def known_elements(self, x: Value) -> Array | None:
+        """The elements of an operand that is not fp32 and known: what shape arithmetic computes with."""
+        if x.array is None or x.spec.element == "f32":
+            return None
+        require_computed_fits(x.spec.shape, self.place, f"operand '{x.name}'")
+        return x.array
+
     def integer_operand(self, index: int, what: str) -> tuple[int, ...]:
         """The elements of a constant vector (or scalar) of integers; CompileError FX203, FX206, FX207."""
         array = self.constant_operand(index, what)
         if not np.issubdtype(array.dtype, np.integer):
             raise self.error("FX207", f"{what} must be integers, not {array.dtype}")
-        if array.ndim > 1:
-            raise self.error("FX203", f"{what} must be a vector, not of shape {list(array.shape)}")
+        if array.ndim > 1 or array.size > FOLDED_ELEMENTS:
+            raise self.error("FX203", f"{what} must be a short vector, not of shape {list(array.shape)}")
         return tuple(int(element) for element in array.reshape(-1))
 
     def scalar_operand(self, index: int, what: str) -> float:
@@ -138,7 +148,10 @@ class Node:
 
     def number(self, name: str, default: float | None = None) -> float:
         """A float attribute, rounded to fp32 as the file holds it."""
-        return self._attribute(name, onnx.AttributeProto.FLOAT, lambda found: float(found.f), default)
+        value = self._attribute(name, onnx.AttributeProto.FLOAT, lambda found: float(found.f), default)
+        if not isfinite(value):
+            raise self.error("FX202", f"attribute '{name}' is {value}")
+        return value
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """A list of floats."""

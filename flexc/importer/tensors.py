@@ -53,8 +53,8 @@ ELEMENT_OF_TYPE: dict[np.dtype[np.generic], Element] = {dtype: name for name, dt
 
 def type_name(data_type: int) -> str:
     """ONNX's name of an element type, in lower case; its number where it has none."""
-    known = onnx.TensorProto.DESCRIPTOR.enum_types_by_name["DataType"].values_by_number.get(data_type)
-    return f"type {data_type}" if known is None else str(known.name).lower()
+    kinds: Any = onnx.TensorProto.DataType
+    return kinds.Name(data_type).lower() if data_type in kinds.values() else f"type {data_type}"
 
 
 def element_of(data_type: int, subject: str, place: Place) -> Element:
@@ -126,20 +126,15 @@ def _stored_elements(tensor: onnx.TensorProto, count: int, folder: Path, place: 
     if len(values) != count:
         raise _malformed(tensor, f"holds {len(values)} values, but its shape needs {count}", place)
     if storage.field != "int32_data":
-        return np.fromiter(values, storage.raw, count=count)
-    whole = np.fromiter(values, np.int32, count)
-    if storage.raw.itemsize == whole.itemsize:
-        return whole
-    if tensor.data_type == onnx.TensorProto.BOOL:
-        return whole != 0
-    return whole.astype(np.uint16).view(storage.raw)
+        return np.array(values, storage.raw)
+    # Narrower elements are kept one to a number: as bits, for floats.
+    whole = np.array(values, np.int32)
+    return whole if storage.raw.itemsize == 4 else whole.astype(f"u{storage.raw.itemsize}").view(storage.raw)
 
 
 def _as_element(stored: Array, data_type: int) -> Array:
     if data_type == onnx.TensorProto.BFLOAT16:
-        return (stored.astype(np.uint32) << 16).view(np.float32)
-    if data_type == onnx.TensorProto.BOOL:
-        return stored != 0
+        stored = (stored.astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="ignore"):
         return stored.astype(NUMPY_TYPES[_STORAGE[data_type].element], copy=False)
 

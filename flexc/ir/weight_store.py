@@ -47,7 +47,7 @@ class WeightStore:
         if key not in self._blocks:
             self._blocks[key] = BlockTensor.from_planes(
                 self._arrays[f"{key}.mantissa"],
-                self._arrays[f"{key}.exponent"],
+                np.asarray(self._arrays[f"{key}.exponent"], np.uint8),
                 block_type.format,
                 block_type.get_tile(),
             )

@@ -23,8 +23,9 @@ def _sign_function(op: type[TensorOp], of_integers: np.ufunc) -> Importer:
 
     def convert(node: Node) -> tuple[Value, ...]:
         x = node.operand(0)
-        if x.array is not None and x.spec.element != "f32":
-            return (node.constant(np.asarray(of_integers(x.array), x.array.dtype)),)
+        known = node.known_elements(x)
+        if known is not None:
+            return (node.constant(np.asarray(of_integers(known), known.dtype)),)
         return (node.emit(op, x),)
 
     return convert
@@ -38,8 +39,9 @@ def _clip_operands(node: Node) -> tuple[Value, ...]:
     minimum = None if node.optional_operand(1) is None else node.scalar_operand(1, "the minimum")
     maximum = None if node.optional_operand(2) is None else node.scalar_operand(2, "the maximum")
     x = node.operand(0)
-    if x.array is not None and x.spec.element != "f32":
-        return (node.constant(_clip_integers(x.array, minimum, maximum)),)
+    known = node.known_elements(x)
+    if known is not None:
+        return (node.constant(_clip_integers(known, minimum, maximum)),)
     return _clip(node, _LOWEST if minimum is None else minimum, _LARGEST if maximum is None else maximum)
 
 

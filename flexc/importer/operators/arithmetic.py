@@ -6,12 +6,13 @@ from functools import reduce
 
 import numpy as np
 
+from flexc.importer.limits import require_computed_fits
 from flexc.importer.node import Node
 from flexc.importer.operators.registry import Family, Importer
-from flexc.importer.tensors import element_of
+from flexc.importer.tensors import Array, element_of
 from flexc.importer.values import Value
 from flexc.ir import nn
-from flexc.ir.shapes import Element
+from flexc.ir.shapes import Element, ShapeError, broadcast
 from flexc.ir.tensor_op import TensorOp
 
 
@@ -40,8 +41,9 @@ def _mean(node: Node) -> tuple[Value, ...]:
 
 def _power(node: Node) -> tuple[Value, ...]:
     base, exponent = node.operand(0), node.operand(1)
-    if base.array is not None and exponent.array is not None and base.spec.element != "f32":
-        return (node.constant(np.power(base.array, exponent.array).astype(base.array.dtype)),)
+    known = node.known_elements(base), node.known_elements(exponent)
+    if known[0] is not None and known[1] is not None:
+        return (_integers_combined(node, np.power, known[0], known[1]),)
     if exponent.spec.element != "f32":
         exponent = cast_value(node, exponent, "f32", node.inner_name("exponent"))
     return (node.emit(nn.PowOp, base, exponent),)
@@ -50,10 +52,23 @@ def _power(node: Node) -> tuple[Value, ...]:
 def _remainder(node: Node) -> tuple[Value, ...]:
     fmod = node.flag("fmod")
     dividend, divisor = (node.constant_operand(index, "an operand of Mod") for index in (0, 1))
-    if not np.all(divisor):
-        raise node.error("FX208", "constant arithmetic fails: remainder of a division by zero")
-    result = np.fmod(dividend, divisor) if fmod else np.mod(dividend, divisor)
-    return (node.constant(np.asarray(result)),)
+    return (_integers_combined(node, np.fmod if fmod else np.mod, dividend, divisor),)
+
+
+def _integers_combined(node: Node, function: np.ufunc, lhs: Array, rhs: Array) -> Value:
+    """A function of two broadcast constants; CompileError FX203 (shapes), FX206 (size), FX208 (no result)."""
+    try:
+        shape = broadcast(lhs.shape, rhs.shape)
+    except ShapeError as refusal:
+        raise node.refused(refusal) from refusal
+    require_computed_fits(shape, node.place, "the result")
+    undefined = rhs < 0 if function is np.power else rhs == 0
+    if undefined.any():
+        raise node.error(
+            "FX208", f"constant arithmetic fails: {node.op_type} with {rhs[undefined][0]} on the right"
+        )
+    with np.errstate(all="ignore"):
+        return node.constant(np.asarray(function(lhs, rhs), lhs.dtype))
 
 
 def _cast(node: Node) -> tuple[Value, ...]:

@@ -6,7 +6,7 @@ from math import ceil, prod
 
 import numpy as np
 
-from flexc.importer.limits import require_tensor_fits
+from flexc.importer.limits import require_computed_fits, require_tensor_fits
 from flexc.importer.node import Node
 from flexc.importer.operators.registry import Family
 from flexc.importer.values import Value
@@ -64,11 +64,11 @@ def _range(node: Node) -> tuple[Value, ...]:
     if not (start.size == limit.size == delta.size == 1 and start.dtype == limit.dtype == delta.dtype):
         raise node.error("FX203", "the bounds of Range must be three numbers of one type")
     first, last, step = (bound.reshape(-1)[0].item() for bound in (start, limit, delta))
-    if step == 0:
-        raise node.error("FX208", "constant arithmetic fails: a Range with step 0")
+    if step == 0 or not np.isfinite((first, last, step)).all():
+        raise node.error("FX208", f"constant arithmetic fails: a Range from {first} to {last} by {step}")
     whole = isinstance(first, int)
     count = len(range(first, last, step)) if whole else max(0, ceil((last - first) / step))
-    require_tensor_fits((count,), node.place, "the result")
+    require_computed_fits((count,), node.place, "the result")
     steps = np.arange(count, dtype=start.dtype) * np.asarray(step, start.dtype)
     return (node.constant(np.asarray(np.asarray(first, start.dtype) + steps, start.dtype)),)
 
@@ -82,7 +82,9 @@ def _tile(node: Node) -> tuple[Value, ...]:
     x, repeats = node.constant_operand(0, "the operand of Tile"), node.integer_operand(1, "the repeats")
     if len(repeats) != x.ndim or any(count < 0 for count in repeats):
         raise node.error("FX203", f"{list(repeats)} repeats of a tensor of rank {x.ndim}")
-    require_tensor_fits(tuple(n * r for n, r in zip(x.shape, repeats, strict=True)), node.place, "the result")
+    require_computed_fits(
+        tuple(n * r for n, r in zip(x.shape, repeats, strict=True)), node.place, "the result"
+    )
     return (node.constant(np.tile(x, repeats)),)
 
 

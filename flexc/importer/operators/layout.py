@@ -109,6 +109,8 @@ def _transpose(node: Node) -> tuple[Value, ...]:
 
 def _expand(node: Node) -> tuple[Value, ...]:
     x, wanted = node.operand(0), node.integer_operand(1, "the shape")
+    if any(extent < 0 for extent in wanted):
+        raise node.error("FX203", f"the shape {list(wanted)} has a negative extent")
     try:
         shape = broadcast(x.spec.shape, wanted)
     except ShapeError as refusal:

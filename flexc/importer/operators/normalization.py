@@ -97,9 +97,10 @@ def _local_response_norm(node: Node) -> tuple[Value, ...]:
 def _windows_over_channels(node: Node, x: Value, size: int) -> Value:
     """Sums over ``size`` neighbouring channels, from the first on; the even one out lies behind."""
     rank, shape = x.spec.rank, x.spec.shape
-    begin = (size - 1) // 2
+    # Channels further away than there are any add nothing.
+    begin, end = min((size - 1) // 2, shape[1] - 1), min(size // 2, shape[1] - 1)
     pads = [0] * (2 * rank)
-    pads[1], pads[rank + 1] = begin, size - 1 - begin
+    pads[1], pads[rank + 1] = begin, end
     padded = node.emit(nn.PadOp, x, pads=pads, mode="constant", value=0.0, name=node.inner_name("padded"))
     shifted = [
         node.emit(
@@ -110,7 +111,7 @@ def _windows_over_channels(node: Node, x: Value, size: int) -> Value:
             steps=(1,) * rank,
             name=node.inner_name(f"channel{offset}"),
         )
-        for offset in range(size)
+        for offset in range(begin + end + 1)
     ]
     return reduce(lambda sum_, each: node.emit(nn.AddOp, sum_, each, name=node.inner_name("sum")), shifted)
 

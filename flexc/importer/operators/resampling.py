@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.importer.limits import require_computed_fits
 from flexc.importer.node import Node
 from flexc.importer.operators.registry import Family
 from flexc.importer.values import Value
@@ -14,6 +15,7 @@ from flexc.ir import nn
 from flexc.ir.shapes import ShapeError, normalize_axis
 
 Positions = NDArray[np.float32]
+_LARGEST_SCALE = 2.0**20
 _HALF = np.float32(0.5)
 
 _NEAREST: dict[str, Callable[[Positions], Positions]] = {
@@ -57,8 +59,8 @@ _MODES = (
 
 
 def _upsample_attribute(node: Node) -> tuple[Value, ...]:
-    scales = tuple(np.float32(scale) for scale in node.numbers("scales"))
-    return _resample_simply(node, scales)
+    scales = [np.float32(scale) for scale in node.numbers("scales")]
+    return _resample_simply(node, _usable(node, scales))
 
 
 def _resample_operand(node: Node) -> tuple[Value, ...]:
@@ -70,9 +72,7 @@ def _resample_simply(node: Node, scales: Sequence[np.float32]) -> tuple[Value, .
     x = node.operand(0)
     linear = node.text("mode", ("nearest", "linear"), "nearest") == "linear"
     _require_count(node, "scales", len(scales), x.spec.rank)
-    for axis, scale in enumerate(scales):
-        before = x.spec.shape[axis]
-        after = int(np.floor(np.float32(before) * scale))
+    for axis, (after, scale) in enumerate(zip(_scaled(x.spec.shape, scales), scales, strict=True)):
         rounding = "ceil" if scale < 1 else "floor"
         x = _resample_axis(node, x, axis, after, scale, "asymmetric", None if linear else rounding)
     return (x,)
@@ -115,13 +115,24 @@ def _sizes_and_scales(node: Node, x: Value, axes: Sequence[int]) -> tuple[list[i
         ]
     scales = _scales(node, 2)
     _require_count(node, "scales", len(scales), len(axes))
-    return [
-        int(np.floor(np.float32(before) * scale)) for before, scale in zip(extents, scales, strict=True)
-    ], scales
+    return _scaled(extents, scales), scales
+
+
+def _scaled(extents: Sequence[int], scales: Sequence[np.float32]) -> list[int]:
+    return [int(np.floor(np.float32(before) * scale)) for before, scale in zip(extents, scales, strict=True)]
 
 
 def _scales(node: Node, index: int) -> list[np.float32]:
-    return [np.float32(scale) for scale in node.constant_operand(index, "the scales").reshape(-1)]
+    return _usable(
+        node, [np.float32(scale) for scale in node.constant_operand(index, "the scales").reshape(-1)]
+    )
+
+
+def _usable(node: Node, scales: list[np.float32]) -> list[np.float32]:
+    if not all(0 < scale < _LARGEST_SCALE for scale in scales):
+        listed = ", ".join(str(scale) for scale in scales)
+        raise node.error("FX203", f"scales {listed}", hint=f"scales lie between 0 and {_LARGEST_SCALE:.0f}")
+    return scales
 
 
 def _require_count(node: Node, what: str, found: int, wanted: int) -> None:
@@ -134,8 +145,9 @@ def _resample_axis(
 ) -> Value:
     """One axis resampled to ``after`` positions; linear without ``rounding``."""
     before = x.spec.shape[axis]
-    if after < 1 or not scale > 0:
-        raise node.error("FX203", f"dimension {axis} of extent {before} resized to {after} (scale {scale})")
+    if after < 1:
+        raise node.error("FX203", f"dimension {axis} of extent {before} resized to {after}")
+    require_computed_fits((after,), node.place, f"dimension {axis} of the result")
     if after == before and scale == 1:
         return x
     position = _source_positions(mode, scale, before, after)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flexc.importer.node import Node
 from flexc.ir.shapes import Shape
 
+_LARGEST = 2**20
 _AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
@@ -41,8 +42,12 @@ def window_attributes(node: Node, size: Shape, kernel: Shape) -> WindowAttribute
                 f"attribute '{name}' has {len(found)} values, but {wanted} are needed",
                 detail=f"{found}",
             )
-    if min((*stride, *dilation), default=1) < 1:
-        raise node.error("FX202", f"strides {list(stride)} or dilations {list(dilation)} below 1")
+    if not all(1 <= value <= _LARGEST for value in (*stride, *dilation)) or max(pads) > _LARGEST:
+        raise node.error(
+            "FX202",
+            f"strides {list(stride)}, dilations {list(dilation)}, pads {list(pads)}",
+            hint=f"strides and dilations lie between 1 and {_LARGEST}, pads between 0 and {_LARGEST}",
+        )
     auto_pad = node.text("auto_pad", _AUTO_PADS, "NOTSET")
     if auto_pad == "NOTSET":
         return WindowAttributes(stride, pads, dilation)

@@ -60,11 +60,6 @@ class Manifest:
         return json.dumps({**versions, **asdict(self)}, indent=2) + "\n"
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes ``text`` as UTF-8 with the line ends it has."""
-    path.write_bytes(text.encode("utf-8"))
-
-
 def sha256_of(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -88,7 +83,7 @@ def check_writable(folder: Path) -> None:
 
 def write_artefact(
     folder: Path,
-    writers: Mapping[str, Callable[[Path], None]],
+    writers: Mapping[str, Callable[[Path], object]],
     manifest: Callable[[dict[str, str]], Manifest],
 ) -> None:
     """Writes every file and the manifest beside ``folder``, then puts them in its place by renaming.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from flexc.backends.agreement import Agreement, DisagreementError, compare
 from flexc.backends.executor.emit import EmittedProgram, emit_program, input_specs, output_specs
 from flexc.backends.executor.run import Executable, Keep, Kept, explain, weights_of
 from flexc.backends.stream.encode import encode, read_stream
+from flexc.backends.stream.listing import disassemble, initial_bytes
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.run import simulate_file
 from flexc.diagnostics import Place, error
@@ -183,20 +184,28 @@ class Program:
         """
         path = Path(folder)
         relative = Source(os.path.relpath(self.source.path, path.resolve()), self.source.sha256)
-        text = str(self.graph.module) + "\n"
 
         def manifest(files: dict[str, str]) -> Manifest:
             return Manifest(relative, self.options, self.inputs, self.outputs, files)
 
-        artefact.write_artefact(
-            path,
-            {
-                artefact.GRAPH: lambda file: artefact.write_text(file, text),
-                artefact.WEIGHTS: self.graph.weights.save,
-                artefact.EXECUTOR: lambda file: artefact.write_text(file, self.emitted.text),
-            },
-            manifest,
-        )
+        artefact.write_artefact(path, self._files(), manifest)
+
+    def _files(self) -> dict[str, Callable[[Path], object]]:
+        """What writes each file of the artefact but the manifest."""
+        graph = f"{self.graph.module!s}\n".encode()
+        found: dict[str, Callable[[Path], object]] = {
+            artefact.GRAPH: lambda file: file.write_bytes(graph),
+            artefact.WEIGHTS: self.graph.weights.save,
+            artefact.EXECUTOR: lambda file: file.write_bytes(self.emitted.text.encode()),
+        }
+        if not self.has_stream:
+            return found
+        binary = encode(self.stream)
+        # The initial data is the end of stream.bin: the listing refers to it there.
+        listing = disassemble(self.stream, artefact.STREAM, len(binary) - len(initial_bytes(self.stream)))
+        found[artefact.STREAM] = lambda file: file.write_bytes(binary)
+        found[artefact.STREAM_TEXT] = lambda file: file.write_bytes(listing.encode())
+        return found
 
 
 def load(folder: str | os.PathLike[str]) -> Program:

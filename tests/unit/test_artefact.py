@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flexc import artefact
-from flexc.artefact import Manifest, Source, read_manifest, write_artefact, write_text
+from flexc.artefact import Manifest, Source, read_manifest, write_artefact
 from flexc.diagnostics import CompileError
 from flexc.options import BatchNorm, CompileOptions, Profile
 from flexc.tensor_spec import TensorSpec
@@ -19,7 +19,7 @@ OPTIONS = CompileOptions(
     input_shapes={"x": (1, 3, 8, 8)}, policy="FB12", profile=Profile.FP32, batchnorm=BatchNorm.FP32, batch=2
 )
 FILES = (*artefact.PROGRAM_FILES, *artefact.STREAM_FILES)
-Writer = Callable[[Path], None]
+Writer = Callable[[Path], object]
 
 
 def manifest(files: dict[str, str]) -> Manifest:
@@ -29,7 +29,7 @@ def manifest(files: dict[str, str]) -> Manifest:
 
 def writers(content: str = "content") -> dict[str, Writer]:
     def writer(name: str) -> Writer:
-        return lambda path: write_text(path, f"{content} of {name}")
+        return lambda path: path.write_text(f"{content} of {name}")
 
     return {name: writer(name) for name in FILES}
 

@@ -53,10 +53,13 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def write_npy(folder: Path, arrays: Mapping[str, Array]) -> None:
-    """Writes each array to ``folder/name.npy``; CompileError FX506 where the disk refuses."""
+    """Writes ``folder/name.npy`` for each array, or for none: CompileError FX506 where the disk refuses."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array)
+        with tempfile.TemporaryDirectory(prefix=".new.", dir=folder) as new:
+            for name, array in arrays.items():
+                np.save(Path(new) / f"{name}.npy", array)
+            for path in Path(new).iterdir():
+                os.replace(path, folder / path.name)
     except OSError as cause:
         raise error("FX506", f"cannot write: {cause.strerror or cause}", place=Place(str(folder))) from cause

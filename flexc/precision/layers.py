@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,7 +47,7 @@ def layers_of(function: FuncOp) -> dict[Operation, Layer]:
 
     Kinds: a conv of one input channel a group is depthwise, one of 1x1 kernels and a single group pointwise;
     a matmul is linear if an operand is a constant. A pointwise conv is a shortcut if its result, through ops
-    of one operand, is added to a value that at least two contractions lead to from the shortcut's own input.
+    of one operand, is added to a value that at least two other contractions lead to from its own input.
     """
     ops = tuple(function.body.block.ops)
     contractions = [op for op in ops if isinstance(op, (nn.ConvOp, nn.MatMulOp))]
@@ -93,7 +93,7 @@ def _contractions_before(function: FuncOp, ops: tuple[Operation, ...]) -> dict[S
     return count
 
 
-def _propagate(count: dict[SSAValue, int], ops: tuple[Operation, ...]) -> None:
+def _propagate(count: dict[SSAValue, int], ops: Sequence[Operation]) -> None:
     for op in ops:
         reached = [count[operand] for operand in op.operands if operand in count]
         if reached:
@@ -123,7 +123,8 @@ def _is_shortcut(
     )
     for joined, other in _additions(op.results[0]):
         count = dict.fromkeys(bypassed, 0)
-        _propagate(count, ops[earliest : position[joined]])
+        # What leads to the other side through the conv itself does not bypass it.
+        _propagate(count, [one for one in ops[earliest : position[joined]] if one is not op])
         if count.get(other, 0) >= SHORTCUT_MAIN_PATH_CONTRACTIONS:
             return True
     return False

@@ -123,6 +123,15 @@ def test_inverted_bottleneck_has_no_shortcut_conv() -> None:
     assert lasts(layers) == {"project"}
 
 
+def test_the_conv_before_an_identity_shortcut_is_none() -> None:
+    net = Network()
+    projected = net.norm(net.conv("project", net.conv("a", net.x, 48), kernel=1))
+    wide = net.relu(net.conv("expand", projected, 48, kernel=1))
+    deep = net.relu(net.conv("depthwise", wide, 48, group=48))
+    layers = net.layers(net.add(net.norm(net.conv("again", deep, kernel=1)), projected))
+    assert shortcuts(layers) == set()
+
+
 def test_two_parallel_branches_are_no_shortcut() -> None:
     net = Network()
     stem = net.conv("stem", net.x)

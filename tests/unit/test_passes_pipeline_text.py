@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -94,3 +95,9 @@ def test_the_fp32_profile_quantizes_nothing() -> None:
     fp32 = inference_pipeline(CompileOptions(profile=Profile.FP32))
     assert fp32 == rebuilding_pipeline()
     assert not {"insert-quantize", "fuse-lightnorm"} & {one.name for one in fp32}
+
+
+@pytest.mark.parametrize("name", PASS_NAMES)
+def test_every_pass_is_documented(name: str) -> None:
+    docs = Path(__file__).parents[2] / "docs" / "passes.md"
+    assert f"| `{name}` |" in docs.read_text(encoding="utf-8")

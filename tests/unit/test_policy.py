@@ -213,3 +213,20 @@ def test_paths_and_names(tmp_path: Path) -> None:
         load_policy("FP16")
     with pytest.raises(CompileError, match="it is one of FB12, FB16"):
         load_policy("int8")
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+
+
+def test_the_documented_example_is_a_policy() -> None:
+    example = parse_policy(DOCS.partition("```toml\n")[2].partition("```")[0], "docs/policies.md")
+    assert bits(example, operand=Operand.WEIGHT) == 4
+    assert bits(example, Layer("attention", frozenset({LayerKind.MATMUL}))) is None
+    gradient = example.operand(PLAIN, Operand.GRADIENT, TrainingPass.WEIGHT_GRAD)
+    assert gradient is not None
+    assert gradient.rounding is Rounding.STOCHASTIC
+
+
+@pytest.mark.parametrize("word", [*catalog_names(), *LayerKind, *Operand, *TrainingPass, *Rounding, *Sign])
+def test_every_word_of_a_policy_is_documented(word: str) -> None:
+    assert word in DOCS

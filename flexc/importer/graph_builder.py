@@ -59,7 +59,7 @@ class GraphBuilder:
             specs = [spec for operand in operands for spec in _specs(operand)]
             result = op.RULE(*specs, **keywords)
         except ShapeError as refusal:
-            detail = " x ".join(value.describe() for value in flat)
+            detail = "value " + " x ".join(value.describe() for value in flat)
             raise error("FX203", refusal.message, place=place, detail=detail, hint=refusal.hint) from refusal
         require_tensor_fits(result.shape, place, f"value '{name}'")
         arrays = [value.array for value in flat]

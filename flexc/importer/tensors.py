@@ -84,6 +84,8 @@ def decode(tensor: onnx.TensorProto, folder: Path, place: Place) -> Array:
     require_tensor_fits(shape, place, subject)
     stored = _stored_elements(tensor, prod(shape), folder, place).reshape(shape)
     array = _as_element(stored, tensor.data_type)
+    if tensor.data_type == onnx.TensorProto.DOUBLE:
+        _require_range(stored, array, tensor.name, place)
     # Single elements may be bounds, where infinity has a meaning; they are checked where they enter the IR.
     if array.size > 1:
         require_finite(array, tensor.name, place)
@@ -102,6 +104,12 @@ def require_finite(array: Array, name: str, place: Place) -> None:
         detail=f"element {[int(index) for index in position]} of {list(array.shape)}",
         hint="weights must be finite; a masking constant may be a large number such as -1e9",
     )
+
+
+def _require_range(wide: Array, narrow: Array, name: str, place: Place) -> None:
+    beyond = np.isfinite(wide) & ~np.isfinite(narrow)
+    if beyond.any():
+        raise error("FX107", f"tensor '{name}' holds {wide[beyond][0]}, which is beyond f32", place=place)
 
 
 def _distinct(array: Array) -> Array:

@@ -5,5 +5,6 @@ from __future__ import annotations
 from xdsl.ir import Dialect
 
 from flexc.ir.mapping import MappingAttr
+from flexc.ir.placement import GroupAttr, PlacementAttr
 
-FLEXBLOCK = Dialect("flexblock", [], [MappingAttr])
+FLEXBLOCK = Dialect("flexblock", [], [MappingAttr, PlacementAttr, GroupAttr])

@@ -1,0 +1,184 @@
+"""From a scheduled and allocated graph to an instruction stream.
+
+Groups are emitted in order: the DRAM slots of what they read first and of what they write, the slots on chip,
+the loops. What a group does is planned anew from the same inputs as in the schedule, so the plan is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Operation, SSAValue
+
+from flexc.backends.stream.emit_contraction import emit_contraction
+from flexc.backends.stream.emit_data import initial_data
+from flexc.backends.stream.emit_program import FORMATS, Program
+from flexc.backends.stream.emit_vector import emit_copy, emit_vector_group
+from flexc.backends.stream.isa import Opcode
+from flexc.backends.stream.program import GroupRange, MachineLimits, Stream, Symbol, SymbolKind, SymbolPlane
+from flexc.backends.stream.record_builder import Record
+from flexc.diagnostics import Place
+from flexc.ir import bfp, nn
+from flexc.ir.attributes import place_of
+from flexc.ir.placement import (
+    ARGUMENT_PLACEMENTS,
+    TABLE,
+    Group,
+    Placement,
+    group_of,
+    placement_of,
+    placements_in,
+)
+from flexc.ir.program import Graph
+from flexc.ir.value_names import value_names
+from flexc.numerics.block_float import groups_shape
+from flexc.passes.allocate import base_of
+from flexc.passes.box_copies import box_copies, is_box_op, plan_copy
+from flexc.passes.contraction_plan import ContractionPlan
+from flexc.passes.grouping import Grouping, OpenGroup
+from flexc.passes.layout import shape_of
+from flexc.passes.result_layout import result_placement
+from flexc.passes.vector_plan import VectorPlan
+from flexc.target.machine import Target
+
+
+def emit_stream(graph: Graph, target: Target, *, with_data: bool = True) -> Stream:
+    """The stream of a graph after the passes ``schedule`` and ``allocate``, for the target they had.
+
+    Without data, the initial data is left out (to look at records alone). Raises CompileError FX426 as
+    :func:`~flexc.backends.stream.emit_data.initial_data` does, FX423 for too many loops.
+    """
+    return _Emitter(graph, target).emit(with_data)
+
+
+class _Emitter:
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.graph = graph
+        self.target = target
+        block = graph.main.body.block
+        arguments = placements_in(graph.main.attributes.get(ARGUMENT_PLACEMENTS))
+        self.in_dram: dict[SSAValue, Placement] = dict(zip(block.args, arguments, strict=True))
+        tables: dict[Operation, Placement] = {}
+        for op in block.ops:
+            placement, table = placement_of(op), placement_of(op, TABLE)
+            if placement is not None:
+                self.in_dram[op.results[0]] = placement
+            if table is not None:
+                tables[op] = table
+        self.program = Program(self.in_dram, tables)
+        self.grouping = Grouping(graph, target, dict(self.in_dram))
+        self.declared: set[SSAValue | Operation] = set()
+        self.complete_at: dict[SSAValue, int] = {}
+
+    def emit(self, with_data: bool) -> Stream:
+        """All groups, then the end, the symbols and the initial data."""
+        ranges = []
+        for group, ops in self._groups():
+            first = len(self.program.records)
+            self._emit_group(ops, group)
+            end = len(self.program.records)
+            ranges.append(GroupRange(group.index, _label(group, ops), first, end))
+            for op in ops:
+                self.complete_at[op.results[0]] = end
+        self.program.records.append(Record(Opcode.HALT))
+        return Stream(
+            self.program.records.array(),
+            tuple(self._symbols()),
+            tuple(initial_data(self.graph)) if with_data else (),
+            machine_limits(self.target),
+            tuple(ranges),
+        )
+
+    def _groups(self) -> list[tuple[Group, list[Operation]]]:
+        found: dict[int, tuple[Group, list[Operation]]] = {}
+        for op in self.graph.main.body.block.ops:
+            group = group_of(op)
+            if op.results and op.results[0] not in self.grouping.placements:
+                self.grouping.placements[op.results[0]] = result_placement(op, self.grouping.placements)
+            if group is not None:
+                found.setdefault(group.index, (group, []))[1].append(op)
+        return [found[index] for index in sorted(found)]
+
+    def _emit_group(self, ops: Sequence[Operation], group: Group) -> None:
+        inside = {op.results[0] for op in ops}
+        for op in ops:
+            for operand in op.operands:
+                base = base_of(operand)
+                if base not in inside and base in self.in_dram and base not in self.declared:
+                    self.declared.add(base)
+                    self.program.declare_planes(self.in_dram[base], keep=True)
+            if op in self.program.tables:
+                self.program.declare_planes(self.program.tables[op], keep=True)
+        for op in ops:
+            result = op.results[0]
+            if result in self.in_dram:
+                self.declared.add(result)
+                self.program.declare_planes(self.in_dram[result], keep=False)
+        if is_box_op(ops[0]):
+            (plane,) = self.in_dram[ops[0].results[0]].planes
+            for copy in box_copies(ops[0], self.grouping.placement_of):
+                emit_copy(self.program, plan_copy(copy, self.grouping.placement_of, self.target), plane)
+            return
+        open_group = OpenGroup(group.kind, list(ops), self.grouping.mapping_of(ops[0]))
+        plan = self.grouping.plan(open_group)
+        if isinstance(plan, ContractionPlan):
+            emit_contraction(self.program, plan)
+        else:
+            assert isinstance(plan, VectorPlan)
+            emit_vector_group(self.program, plan)
+
+    def _symbols(self) -> Iterator[Symbol]:
+        block = self.graph.main.body.block
+        names = value_names(self.graph.main)
+        for name, argument in zip(self.graph.input_names, block.args, strict=True):
+            yield self._symbol(name, "input", argument)
+        outputs = tuple(block.last_op.operands) if isinstance(block.last_op, ReturnOp) else ()
+        for name, value in zip(self.graph.output_names, outputs, strict=True):
+            yield self._symbol(name, "output", value)
+        for op in block.ops:
+            if not op.results or op.results[0] not in self.in_dram:
+                continue
+            if isinstance(op, nn.ConstantOp | bfp.ConstantOp):
+                yield self._symbol(op.key.data, "weight", op.results[0])
+            elif op.results[0] not in outputs:
+                yield self._symbol(names[op.results[0]], "intermediate", op.results[0])
+
+    def _symbol(self, name: str, kind: SymbolKind, value: SSAValue) -> Symbol:
+        shape = shape_of(value)
+        shapes = [shape]
+        tile = bits = None
+        if isinstance(value.type, bfp.BlockTensorType):
+            tile, bits = value.type.get_tile(), value.type.mantissa_bits.data
+            shapes.append(groups_shape(shape, tile))
+        planes = []
+        for plane, plane_shape in zip(self.in_dram[value].planes, shapes, strict=True):
+            assert plane.address_bytes is not None
+            planes.append(
+                SymbolPlane(
+                    FORMATS[plane.format],
+                    plane.address_bytes,
+                    plane.size_bytes,
+                    plane_shape,
+                    plane.strides_bits,
+                )
+            )
+        complete_at = self.complete_at.get(base_of(value), 0)
+        return Symbol(name, kind, shape, tuple(planes), complete_at, tile, bits)
+
+
+def machine_limits(target: Target) -> MachineLimits:
+    """What a stream says of the machine it was made for."""
+    return MachineLimits(
+        target.name,
+        target.cores,
+        target.operand_buffer_bytes,
+        target.held_buffer_bytes,
+        target.psum_buffer_bytes,
+        target.dram_capacity_bytes,
+    )
+
+
+def _label(group: Group, ops: Sequence[Operation]) -> str:
+    place: Place = place_of(ops[0])
+    return f"{group.kind} {place.node_name}" if place.node_name else group.kind

@@ -1,0 +1,212 @@
+"""Give every value in DRAM its address.
+
+    placement<m8 size 640 strides [...], e8 size 64 strides [...]>
+        ->  placement<m8 at 4096 size 640 strides [...], e8 at 4736 size 64 strides [...]>
+
+Constants and tables come first, then inputs and outputs, which live throughout; other values share memory
+where no group needs two of them at once. Everything starts on 64 bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Block, Operation, SSAValue
+
+from flexc.diagnostics import Place, error
+from flexc.ir import nn
+from flexc.ir.placement import (
+    ARGUMENT_PLACEMENTS,
+    PLACEMENT,
+    TABLE,
+    Placement,
+    PlacementAttr,
+    group_of,
+    placement_array,
+    placement_of,
+    placements_in,
+)
+from flexc.ir.program import Graph
+from flexc.passes.base import Pass
+from flexc.target import load_target
+
+ALIGNMENT_BYTES = 64
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """A value that needs ``size_bytes`` from group ``first`` to group ``last``, both included."""
+
+    value: SSAValue
+    size_bytes: int
+    first: int
+    last: int
+
+    def meets(self, other: Lifetime) -> bool:
+        """Whether both are needed at some time."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class Allocate(Pass):
+    """Option: the target (a name or a .toml file)."""
+
+    name: ClassVar[str] = "allocate"
+    target: str = "flexblock"
+
+    def run(self, graph: Graph) -> bool:
+        """Raises CompileError FX422 where DRAM is too small."""
+        target = load_target(self.target)
+        allocation = _Allocation(graph)
+        allocation.assign()
+        if allocation.end_bytes > target.dram_capacity_bytes:
+            raise error(
+                "FX422",
+                f"the model needs {allocation.end_bytes} bytes of DRAM, of which '{target.name}' has "
+                f"{target.dram_capacity_bytes}",
+                place=Place(graph.file),
+                detail=f"constants {allocation.constant_bytes}, inputs and outputs {allocation.kept_bytes}, "
+                f"values in between {allocation.end_bytes - allocation.constant_bytes - allocation.kept_bytes}",
+                hint="a smaller batch, narrower mantissas or a target with more DRAM would help",
+            )
+        return True
+
+
+@dataclass
+class _Allocation:
+    """Addresses by value, from the bottom of DRAM up."""
+
+    graph: Graph
+    end_bytes: int = 0
+    constant_bytes: int = 0
+    kept_bytes: int = 0
+    addresses: dict[SSAValue, int] = field(default_factory=dict)
+
+    @property
+    def block(self) -> Block:
+        """The body of the function."""
+        return self.graph.main.body.block
+
+    def assign(self) -> None:
+        """Addresses for everything, written into the attributes."""
+        for op in self.block.ops:
+            placement = placement_of(op)
+            if placement is not None and not op.operands and group_of(op) is None:
+                self.addresses[op.results[0]] = self._append(placement)
+        tables = {op: self._append(table) for op, table in _tables(self.block)}
+        self.constant_bytes = self.end_bytes
+        arguments = placements_in(self.graph.main.attributes.get(ARGUMENT_PLACEMENTS))
+        for argument, placement in zip(self.block.args, arguments, strict=True):
+            self.addresses[argument] = self._append(placement)
+        for value in _outputs(self.block):
+            base = base_of(value)
+            if base not in self.addresses:
+                self.addresses[base] = self._append(_placement_of_result(base))
+        self.kept_bytes = self.end_bytes - self.constant_bytes
+        self._share_the_rest()
+        self._write(tables, arguments)
+
+    def _append(self, placement: Placement) -> int:
+        address = self.end_bytes
+        self.end_bytes += padded_bytes(placement)
+        return address
+
+    def _share_the_rest(self) -> None:
+        """First fit, largest values first, above everything that is kept."""
+        bottom = self.end_bytes
+        placed: list[tuple[int, Lifetime]] = []
+        for life in sorted(self._lifetimes(), key=lambda life: (-life.size_bytes, life.first)):
+            address = bottom
+            for other_address, other in sorted(
+                ((start, one) for start, one in placed if one.meets(life)), key=lambda pair: pair[0]
+            ):
+                if address + life.size_bytes <= other_address:
+                    break
+                address = max(address, other_address + other.size_bytes)
+            self.addresses[life.value] = address
+            placed.append((address, life))
+            self.end_bytes = max(self.end_bytes, address + life.size_bytes)
+
+    def _lifetimes(self) -> Iterator[Lifetime]:
+        last: dict[SSAValue, int] = {}
+        for op in self.block.ops:
+            group = group_of(op)
+            if group is None:
+                continue
+            for operand in op.operands:
+                base = base_of(operand)
+                last[base] = max(last.get(base, 0), group.index)
+        for op in self.block.ops:
+            group = group_of(op)
+            placement = placement_of(op)
+            if group is None or placement is None or op.results[0] in self.addresses:
+                continue
+            value = op.results[0]
+            yield Lifetime(value, padded_bytes(placement), group.index, max(last.get(value, 0), group.index))
+
+    def _write(self, tables: dict[Operation, int], arguments: tuple[Placement, ...]) -> None:
+        for op in self.block.ops:
+            placement = placement_of(op)
+            if placement is not None:
+                address = self.addresses[base_of(op.results[0])]
+                op.attributes[PLACEMENT] = PlacementAttr(_at(placement, address))
+            table = placement_of(op, TABLE)
+            if table is not None:
+                op.attributes[TABLE] = PlacementAttr(_at(table, tables[op]))
+        self.graph.main.attributes[ARGUMENT_PLACEMENTS] = placement_array(
+            tuple(
+                _at(placement, self.addresses[argument])
+                for argument, placement in zip(self.block.args, arguments, strict=True)
+            )
+        )
+
+
+def base_of(value: SSAValue) -> SSAValue:
+    """The value that ``value`` is another shape of (itself, where it is no alias)."""
+    owner = value.owner
+    while isinstance(owner, nn.ReshapeOp) and group_of(owner) is None:
+        value = owner.x
+        owner = value.owner
+    return value
+
+
+def padded_bytes(placement: Placement) -> int:
+    """Bytes of all planes, each padded to the alignment."""
+    return sum(_aligned(plane.size_bytes) for plane in placement.planes)
+
+
+def _aligned(size_bytes: int) -> int:
+    return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+def _at(placement: Placement, address: int) -> Placement:
+    planes = []
+    for plane in placement.planes:
+        planes.append(plane.at(address))
+        address += _aligned(plane.size_bytes)
+    return Placement(tuple(planes))
+
+
+def _placement_of_result(value: SSAValue) -> Placement:
+    owner = value.owner
+    assert isinstance(owner, Operation)
+    placement = placement_of(owner)
+    assert placement is not None, f"{owner.name} has a result in DRAM and no placement: run schedule first"
+    return placement
+
+
+def _outputs(block: Block) -> tuple[SSAValue, ...]:
+    last = block.last_op
+    assert isinstance(last, ReturnOp)
+    return tuple(last.arguments)
+
+
+def _tables(block: Block) -> Iterator[tuple[Operation, Placement]]:
+    for op in block.ops:
+        table = placement_of(op, TABLE)
+        if table is not None:
+            yield op, table

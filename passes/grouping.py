@@ -1,0 +1,256 @@
+"""Groups of ops that run as one tile program, formed in program order.
+
+An op joins the group of its operands when everything else it reads is there before that group starts, and
+when the group's tiles still fit the buffers with it; otherwise it starts a group. So groups run in the order
+of their numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xdsl.dialects.func import ReturnOp
+from xdsl.ir import Operation, SSAValue
+
+from flexc.diagnostics import error
+from flexc.ir import bfp, lightnorm, nn
+from flexc.ir.attributes import place_of
+from flexc.ir.mapping import Mapping as LoopMapping
+from flexc.ir.mapping import MappingAttr
+from flexc.ir.placement import GroupKind, Placement
+from flexc.ir.program import Graph
+from flexc.numerics.block_float import Sign
+from flexc.passes.box_copies import is_box_op
+from flexc.passes.contraction_plan import ContractionPlan, plan_contraction, runs_in_place, tiles_of
+from flexc.passes.conv_tiles import conv_extents
+from flexc.passes.fp32_mapping import fp32_mapping
+from flexc.passes.layout import MANTISSA_PLANES, grouped_dim, shape_of
+from flexc.passes.matmul_tiles import matmul_extents
+from flexc.passes.result_layout import is_alias, result_placement
+from flexc.passes.vector_functions import ELEMENTWISE_FUNCTIONS
+from flexc.passes.vector_plan import VectorPlan, plan_vector_group
+from flexc.target.machine import Target
+
+CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, nn.ConvOp, nn.MatMulOp)
+CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)
+ROW_OPS = (nn.SoftmaxOp, nn.LogSoftmaxOp, nn.LayerNormOp, nn.BatchNormOp, lightnorm.InferOp)
+"""Ops that keep the shape and may follow others on a tile, as elementwise ops may."""
+REDUCTIONS = (nn.ReduceMaxOp, nn.ReduceMeanOp, nn.ReduceSumOp)
+BUFFER_HINT = "a target with larger buffers, a smaller batch or image, or narrower mantissas would help"
+
+
+@dataclass
+class OpenGroup:
+    """A group so far. ``tail`` is what the accumulators of a contraction hold after its ops in place."""
+
+    kind: GroupKind
+    ops: list[Operation]
+    mapping: LoopMapping | None = None
+
+    @property
+    def quantizes(self) -> list[bfp.QuantizeOp]:
+        """The quantizations of the group."""
+        return [op for op in self.ops if isinstance(op, bfp.QuantizeOp)]
+
+    @property
+    def chain(self) -> list[Operation]:
+        """The other ops, behind the first."""
+        return [op for op in self.ops[1:] if not isinstance(op, bfp.QuantizeOp)]
+
+    @property
+    def tail(self) -> SSAValue:
+        """The value that a contraction's accumulators hold in the end."""
+        return (self.chain[-1] if self.chain else self.ops[0]).results[0]
+
+
+@dataclass
+class Grouping:
+    """The groups of a graph, and where every value would lie in DRAM."""
+
+    graph: Graph
+    target: Target
+    placements: dict[SSAValue, Placement] = field(default_factory=dict)
+    groups: list[OpenGroup] = field(default_factory=list)
+    group_index: dict[SSAValue, int] = field(default_factory=dict)
+
+    def add(self, op: Operation) -> None:
+        """Puts ``op`` into a group, unless it is a constant or moves nothing.
+
+        Raises CompileError for groups of a block tensor that no converter makes, and for tiles that fit no
+        buffer.
+        """
+        if isinstance(op, ReturnOp):
+            return
+        (result,) = op.results
+        if isinstance(op, bfp.QuantizeOp):
+            _check_quantize(op, self.graph.file)
+        self.placements[result] = result_placement(op, self.placements)
+        if isinstance(op, CONSTANTS):
+            return
+        if is_alias(op, self.placements):
+            source = op.operands[0]
+            if source in self.group_index:
+                self.group_index[result] = self.group_index[source]
+            return
+        index = self._group_to_join(op)
+        if index is None:
+            self.groups.append(self._new_group(op))
+            index = len(self.groups) - 1
+        else:
+            self.groups[index].ops.append(op)
+        self.group_index[result] = index
+
+    def is_stored(self, value: SSAValue) -> bool:
+        """Whether something outside its group reads ``value``."""
+        members = self.groups[self.group_index[value]].ops if value in self.group_index else ()
+        return any(use.operation not in members for use in value.uses)
+
+    def stored(self, ops: Sequence[Operation]) -> list[SSAValue]:
+        """The results of ``ops`` that something else reads."""
+        return [op.results[0] for op in ops if any(use.operation not in ops for use in op.results[0].uses)]
+
+    def plan(self, group: OpenGroup) -> ContractionPlan | VectorPlan | None:
+        """The tile program of a group; None for boxes, and for quantizations that see no whole groups."""
+        first = group.ops[0]
+        if isinstance(first, CONTRACTIONS):
+            assert group.mapping is not None
+            return plan_contraction(
+                first,
+                group.mapping,
+                group.chain,
+                group.quantizes,
+                self.placement_of,
+                self.target,
+                stored=group.tail in self.stored(group.ops),
+            )
+        if is_box_op(first):
+            return None
+        return plan_vector_group(group.ops, self.stored(group.ops), self.placement_of, self.target)
+
+    def placement_of(self, value: SSAValue) -> Placement:
+        """Where ``value`` would lie in DRAM."""
+        return self.placements[value]
+
+    def _new_group(self, op: Operation) -> OpenGroup:
+        if isinstance(op, CONTRACTIONS):
+            group = OpenGroup("contraction", [op], self.mapping_of(op))
+        elif isinstance(op, bfp.DequantizeOp):
+            return OpenGroup("convert", [op])
+        else:
+            group = OpenGroup(kind_of(op), [op])
+        plan = self.plan(group)
+        if plan is not None and (overflow := plan.buffers.overflow) is not None:
+            raise overflow.error(place_of(op, self.graph.file), BUFFER_HINT)
+        return group
+
+    def mapping_of(self, op: Operation) -> LoopMapping | None:
+        """The mapping of a contraction, made up for one in fp32; None for another op.
+
+        Raises CompileError for a quantized contraction without one, or an fp32 one that the loops do not cover.
+        """
+        if not isinstance(op, CONTRACTIONS):
+            return None
+        found = op.attributes.get("mapping")
+        if isinstance(found, MappingAttr):
+            return found.data
+        if isinstance(op, bfp.ConvOp | bfp.MatMulOp):
+            raise error(
+                "FX424",
+                "a quantized contraction without a mapping",
+                place=place_of(op, self.graph.file),
+                hint="run map-contractions before schedule",
+            )
+        if isinstance(op, nn.ConvOp):
+            if len(shape_of(op.x)) > 4:
+                raise error(
+                    "FX416",
+                    f"a convolution of {len(shape_of(op.x)) - 2} spatial dimensions has no mapping onto the machine",
+                    place=place_of(op, self.graph.file),
+                    hint="one or two spatial dimensions map; it runs on the executor only",
+                )
+            extents = conv_extents(op)
+        else:
+            extents = matmul_extents(op)
+
+        def fits(mapping: LoopMapping) -> bool:
+            plan = plan_contraction(op, mapping, (), (), self.placement_of, self.target)
+            return plan is not None and plan.buffers.overflow is None
+
+        return fp32_mapping(extents, self.target, fits)
+
+    def _group_to_join(self, op: Operation) -> int | None:
+        """The latest group that ``op`` reads from, where it can run there."""
+        indices = [self.group_index[operand] for operand in op.operands if operand in self.group_index]
+        if not indices:
+            return None
+        index = max(indices)
+        group = self.groups[index]
+        if is_box_op(group.ops[0]) or isinstance(group.ops[0], bfp.DequantizeOp):
+            return None
+        inside = [operand for operand in op.operands if _made_by(operand, group.ops)]
+        later = [one for one in op.operands if one not in inside and self.group_index.get(one, -1) >= index]
+        if not inside or later:
+            return None
+        joins = self._joins_contraction if group.kind == "contraction" else self._joins_vector
+        if not joins(op, group):
+            return None
+        plan = self.plan(OpenGroup(group.kind, [*group.ops, op], group.mapping))
+        return index if plan is not None and plan.buffers.overflow is None else None
+
+    def _joins_contraction(self, op: Operation, group: OpenGroup) -> bool:
+        if op.operands[0] is not group.tail:
+            return False
+        if isinstance(op, bfp.QuantizeOp):
+            return True
+        first = group.ops[0]
+        assert isinstance(first, CONTRACTIONS)
+        assert group.mapping is not None
+        only_use = len(list(group.tail.uses)) == 1
+        tiles = tiles_of(first, group.mapping, self.placement_of)
+        return only_use and runs_in_place(op, tiles, len(shape_of(group.tail)))
+
+    def _joins_vector(self, op: Operation, group: OpenGroup) -> bool:
+        if isinstance(op, bfp.QuantizeOp):
+            return bool(shape_of(op.x))
+        if not isinstance(op, (*ELEMENTWISE_FUNCTIONS, *ROW_OPS)):
+            return False
+        shape = shape_of(group.ops[0].results[0])
+        return shape_of(op.results[0]) == shape and (
+            type(op) in ELEMENTWISE_FUNCTIONS or _made_by(op.operands[0], group.ops)
+        )
+
+
+def _made_by(value: SSAValue, ops: Sequence[Operation]) -> bool:
+    return value.owner in ops
+
+
+def kind_of(op: Operation) -> GroupKind:
+    """The kind of group that ``op`` starts outside of contractions."""
+    if isinstance(op, bfp.QuantizeOp | bfp.DequantizeOp):
+        return "convert"
+    if isinstance(op, nn.PoolOp):
+        return "window"
+    if isinstance(op, (*ROW_OPS, *REDUCTIONS)):
+        return "row"
+    return "elementwise" if type(op) in ELEMENTWISE_FUNCTIONS else "movement"
+
+
+def _check_quantize(op: bfp.QuantizeOp, file: str) -> None:
+    """The converter makes groups along one dimension, of mantissas that include the sign."""
+    block = op.out.type
+    assert isinstance(block, bfp.BlockTensorType)
+    tile = block.get_tile()
+    innermost = grouped_dim(op.out)
+    along_others = [dim for dim, extent in enumerate(tile) if extent > 1 and dim != innermost]
+    bits = block.mantissa_bits.data
+    if bits in MANTISSA_PLANES and block.sign.data == Sign.INCLUDED and not along_others:
+        return
+    sign = "" if block.sign.data == Sign.INCLUDED else " and a sign apart"
+    raise error(
+        "FX425",
+        f"the converter makes no groups of {list(tile)} with mantissas of {bits} bits{sign}",
+        place=place_of(op, file),
+        detail=f"tensor of shape {list(block.get_shape())}",
+        hint="groups along the contracted dimension, of 4, 8 or 16 bits with the sign, run on the machine",
+    )

@@ -1,0 +1,71 @@
+"""The layout of each op's result, from the op and the layout of what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Operation, SSAValue
+
+from flexc.ir import bfp, lightnorm, nn
+from flexc.ir.placement import Placement, Plane
+from flexc.passes.layout import (
+    block_placement,
+    block_role,
+    channels_last_order,
+    fp10_placement,
+    is_channels_last,
+    is_natural,
+    natural_order,
+    pack,
+    plain_placement,
+    shape_of,
+    stored_as_fp10,
+)
+
+IMAGE_OPS = (nn.ConvOp, nn.BatchNormOp, nn.MaxPoolOp, nn.AveragePoolOp, bfp.ConvOp, lightnorm.InferOp)
+"""Ops whose result lies with the channels innermost whatever their operands do."""
+NATURAL_OPS = (nn.MatMulOp, bfp.MatMulOp, nn.ReshapeOp, nn.TransposeOp, nn.GatherOp, nn.ConstantOp)
+"""Ops whose result lies in row-major order whatever their operands do."""
+
+
+def is_alias(op: Operation, placements: Mapping[SSAValue, Placement]) -> bool:
+    """Whether ``op`` moves nothing: a reshape of a value in row-major order."""
+    return isinstance(op, nn.ReshapeOp) and is_natural(placements[op.x], shape_of(op.x))
+
+
+def result_placement(op: Operation, placements: Mapping[SSAValue, Placement]) -> Placement:
+    """Where the result of ``op`` would lie in DRAM (an alias: where its operand does)."""
+    (result,) = op.results
+    if isinstance(result.type, bfp.BlockTensorType):
+        return block_placement(result.type, block_role(result))
+    assert isinstance(result.type, TensorType)
+    if stored_as_fp10(result):
+        return fp10_placement(shape_of(result))
+    if isinstance(op, nn.ReshapeOp) and is_alias(op, placements):
+        return _alias(op, placements[op.x])
+    rank = len(shape_of(result))
+    return plain_placement(
+        result.type, channels_last_order(rank) if _is_image(op, placements) else natural_order(rank)
+    )
+
+
+def _alias(op: nn.ReshapeOp, placement: Placement) -> Placement:
+    (plane,) = placement.planes
+    shape = shape_of(op.out)
+    strides = pack(shape, natural_order(len(shape)), plane.format).strides_bits
+    return Placement((Plane(plane.format, plane.size_bytes, strides, plane.address_bytes),))
+
+
+def _is_image(op: Operation, placements: Mapping[SSAValue, Placement]) -> bool:
+    if isinstance(op, IMAGE_OPS):
+        return True
+    rank = len(shape_of(op.results[0]))
+    if isinstance(op, NATURAL_OPS) or rank < 3:
+        return False
+    return any(
+        isinstance(operand.type, TensorType)
+        and len(shape_of(operand)) == rank
+        and is_channels_last(placements[operand], shape_of(operand))
+        for operand in op.operands
+    )

@@ -1,0 +1,89 @@
+"""Form scheduled groups and lay their results out in DRAM.
+
+    %c = bfp.conv %x, %w {mapping = ...}       ->  %c = bfp.conv %x, %w {..., schedule = #flexblock.group<3, contraction>}
+    %y = lightnorm.infer %c, ...                   %y = lightnorm.infer ... {schedule = #flexblock.group<3, contraction>,
+                                                        placement = #flexblock.placement<fp10 size ... strides [...]>}
+    %q = bfp.quantize %y                           %q = bfp.quantize ... {schedule = #flexblock.group<3, contraction>, ...}
+
+Every op that runs gets a group; constants, and reshapes that move nothing, have none. A result that something
+outside its group reads gets a placement without an address, as do constants and the arguments of the function;
+so does the table of constants that an op needs beside its operands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Operation, SSAValue
+
+from flexc.ir import bfp, lightnorm, nn
+from flexc.ir.placement import (
+    ARGUMENT_PLACEMENTS,
+    GROUP,
+    PLACEMENT,
+    TABLE,
+    Group,
+    GroupAttr,
+    PlacementAttr,
+    placement_array,
+)
+from flexc.ir.program import Graph
+from flexc.passes.base import Pass
+from flexc.passes.grouping import Grouping
+from flexc.passes.layout import TABLE_OPS, natural_order, plain_placement, shape_of, table_placement
+from flexc.passes.result_layout import is_alias
+from flexc.target import load_target
+
+CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)
+
+
+@dataclass(frozen=True)
+class Schedule(Pass):
+    """Option: the target (a name or a .toml file)."""
+
+    name: ClassVar[str] = "schedule"
+    target: str = "flexblock"
+
+    def run(self, graph: Graph) -> bool:
+        """Raises CompileError FX42x for what does not fit the machine."""
+        grouping = Grouping(graph, load_target(self.target))
+        block = graph.main.body.block
+        for argument in block.args:
+            assert isinstance(argument.type, TensorType)
+            order = natural_order(len(shape_of(argument)))
+            grouping.placements[argument] = plain_placement(argument.type, order)
+        for op in block.ops:
+            grouping.add(op)
+        arguments = tuple(grouping.placements[argument] for argument in block.args)
+        graph.main.attributes[ARGUMENT_PLACEMENTS] = placement_array(arguments)
+        for op in block.ops:
+            if op.results:
+                _annotate(op, grouping)
+        for index, group in enumerate(grouping.groups):
+            for op in group.ops:
+                op.attributes[GROUP] = GroupAttr(Group(index, group.kind))
+        return True
+
+
+def _annotate(op: Operation, grouping: Grouping) -> None:
+    (result,) = op.results
+    if isinstance(op, CONSTANTS):
+        in_dram = any(not _folded_into_table(use.operation, use.index) for use in result.uses)
+    else:
+        in_dram = is_alias(op, grouping.placements) or grouping.is_stored(result)
+    if in_dram:
+        op.attributes[PLACEMENT] = PlacementAttr(grouping.placements[result])
+    if isinstance(op, TABLE_OPS):
+        op.attributes[TABLE] = PlacementAttr(table_placement(op))
+
+
+def _folded_into_table(op: Operation, operand_index: int) -> bool:
+    return isinstance(op, lightnorm.InferOp) and operand_index > 0
+
+
+def values_in_dram(graph: Graph) -> list[SSAValue]:
+    """Arguments and results with a placement, in program order."""
+    results = (op.results[0] for op in graph.main.body.block.ops if PLACEMENT in op.attributes)
+    return [*graph.main.body.block.args, *results]

@@ -57,7 +57,7 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
     if problem.kind == "matmul":
         vectors = np.full(len(tiles), g * problem.extents[P], np.float64)
     else:
-        vectors = float(n * (1 if problem.grouped_channels else g)) * rows * columns
+        vectors = (n * (1 if problem.grouped_channels else g) * rows * columns).astype(np.float64)
     if problem.grouped_channels:
         exponents = trips[:, G] * -(-problem.a_channels // problem.a_group)
         elements = g * k

@@ -37,7 +37,7 @@ def does_not_fit(problem: ContractionProblem, target: Target) -> CompileError:
     overflowing = [
         Diagnostic(
             "FX413",
-            f"the smallest tile takes {demand} bytes of the {buffer} buffer, which has {capacity} for a tile, "
+            f"the smallest tile takes {demand} bytes of the {buffer} buffer, which has {capacity} for one, "
             f"{demand - capacity} too few",
             detail=problem.describe(),
             hint=f"a target with a larger {buffer}_buffer_bytes, shorter groups, or narrower mantissas",

@@ -125,7 +125,7 @@ def _cannot_map(op: ContractionOp, code: str, what: str, hint: str) -> CompileEr
     operands = " x ".join(str(operand.type) for operand in op.operands[:2])
     return error(
         code,
-        f"{what} has no mapping onto the machine",
+        f"no mapping onto the machine for {what}",
         place=place_of(op),
         detail=operands,
         hint=f"{hint}; {ON_THE_EXECUTOR}",

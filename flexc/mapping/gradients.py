@@ -63,7 +63,7 @@ def local_grad_problems(
 def weight_grad_problem(
     forward: ContractionProblem, x: OperandGroups, g: OperandGroups
 ) -> ContractionProblem:
-    """The gradient of operand b: images are reduced, the window slides over rows and columns of the result."""
+    """The gradient of operand b: images are reduced, and a window of the result's rows and columns."""
     groups, n, p, q, o, k, r, s = forward.extents
     if forward.kind == "matmul":
         extents = (groups, 1, k, 1, o, p, 1, 1)

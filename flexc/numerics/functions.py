@@ -92,7 +92,10 @@ def power_of_two(n: NDArray[np.int32]) -> Float32Array:
 
 
 def scale_by_power_of_two(y: Float32Array, n: NDArray[np.int32]) -> Float32Array:
-    """y * 2**n for y in [1/2, 2] and -252 <= n <= 254: two products, of which only the second can round."""
+    """y * 2**n for -252 <= n <= 254, overwriting y: two products, of which only the second can round.
+
+    That holds while y * 2**(n // 2) is a normal number or y * 2**n is exact.
+    """
     half = n >> np.int32(1)
     y *= power_of_two(half)
     y *= power_of_two(n - half)

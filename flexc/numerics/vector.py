@@ -96,17 +96,15 @@ def lane_sum_over_axis(v: Float32Array, *, axis: int) -> Float32Array:
     """:func:`lane_sum` over one axis, which is dropped."""
     v = np.moveaxis(v, axis, 0)
     if min(v.strides) <= 0:
-        # np.add.reduce runs through memory upwards, and pairwise where it need not advance.
+        # NumPy may walk such axes in an order of its own; positive strides fix the order that follows.
         v = np.ascontiguousarray(v)
     rest = v.shape[1:]
     full_steps = v.shape[0] // LANES
     remainder = v[full_steps * LANES :]
     steps = v[: full_steps * LANES].reshape(full_steps, LANES, *rest)
     with np.errstate(all="ignore"):
-        # The lane axis moves fastest in memory of the two, so each lane takes its steps one by one, in order.
-        # Adding +0 afterwards is starting from it: the only difference is a lane of nothing but -0.
-        lanes = np.add.reduce(steps, axis=0)
-        lanes += np.float32(0.0)
+        # The lane axis moves faster in memory than the steps: each lane takes its steps one by one, in order.
+        lanes: Float32Array = np.add.reduce(steps, axis=0, initial=np.float32(0.0))
         lanes[: len(remainder)] += remainder
         half = LANES // 2
         while half:

@@ -211,7 +211,7 @@ def test_movement() -> None:
     assert (numerics.expand(x, shape=(2, 1, 1, 1)) == run("Expand", x, np.array([2, 1, 1, 1]))).all()
 
 
-def test_bilinear_resize_is_gathers_and_weighted_sums() -> None:
+def test_bilinear_resize_is_gathers_and_blends() -> None:
     x = values(1, 2, 5, 6)
     expected = run(
         "Resize",
@@ -228,7 +228,7 @@ def test_bilinear_resize_is_gathers_and_weighted_sums() -> None:
         high = np.minimum(low + 1, y.shape[axis] - 1)
         by_axis = tuple(-1 if dim == axis else 1 for dim in range(4))
         share = (source - low).astype(np.float32).reshape(by_axis)
-        near = numerics.mul(numerics.gather(y, low, axis=axis), numerics.sub(np.ones((), np.float32), share))
-        far = numerics.mul(numerics.gather(y, high, axis=axis), share)
-        y = numerics.add(near, far)
+        near = numerics.gather(y, low, axis=axis)
+        rise = numerics.sub(numerics.gather(y, high, axis=axis), near)
+        y = numerics.add(near, numerics.mul(rise, share))
     close(y, expected, rtol=1e-5)

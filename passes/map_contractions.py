@@ -68,15 +68,18 @@ def _following_group(op: ContractionOp) -> int | None:
     """The group of channels of a quantization that follows directly, or after ops on this tensor alone."""
     axis = 1 if isinstance(op, ConvOp) else -1
     value: SSAValue = op.out
-    while (use := value.get_user_of_unique_use()) is not None:
-        if isinstance(use, QuantizeOp):
-            assert isinstance(use.out.type, BlockTensorType)
-            return use.out.type.get_tile()[axis]
+    while True:
+        for reader in value.uses:
+            if isinstance(reader.operation, QuantizeOp):
+                assert isinstance(reader.operation.out.type, BlockTensorType)
+                return reader.operation.out.type.get_tile()[axis]
+        use = value.get_user_of_unique_use()
+        if use is None:
+            return None
         same = [operand for operand in use.operands if operand.type == value.type]
         if len(same) > 1 or len(use.results) != 1 or use.results[0].type != value.type:
             return None
         (value,) = use.results
-    return None
 
 
 def _placed(diagnostic: Diagnostic, place: Place) -> Diagnostic:

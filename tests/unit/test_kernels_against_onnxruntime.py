@@ -28,9 +28,7 @@ def run(op: str, *inputs: NDArray[Any], opset: int = 20, **attributes: Any) -> N
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
-    session = onnxruntime.InferenceSession(  # type: ignore[attr-defined]
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, dict(zip(names, inputs, strict=True)))[0])
 
 

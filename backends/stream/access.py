@@ -63,13 +63,17 @@ class Operand:
         self.stride = stride
         self.offset = int(fields["offset"])
         local = self.addressing is Addressing.LOCAL
-        steps = (1,) * box.dims if local else box.step
+        moves = self.addressing is Addressing.GLOBAL
+        steps = box.step if moves else (1,) * box.dims
         self.position_stride = tuple(s * t for s, t in zip(stride, steps, strict=True))
+        apart = tuple(
+            more if moves else tuple(one // step for one in more)
+            for more, step in zip(box.core, box.step, strict=True)
+        )
         self.core_stride = tuple(
-            0 if local else sum(s * more[axis] for s, more in zip(stride, box.core, strict=True))
+            0 if local else sum(s * more[axis] for s, more in zip(stride, apart, strict=True))
             for axis in range(CORE_AXES)
         )
-        moves = self.addressing is Addressing.GLOBAL
         self._start = self.offset + (
             sum(s * start for s, start in zip(stride, box.start, strict=True)) if moves else 0
         )

@@ -11,7 +11,7 @@ grid. A coordinate is inside while ``0 <= coordinate < limit[d]``. Elements outs
 **Operands.** The address of an element, in bits from the start of the operand's slot, is
 ``offset + sum(stride[d] * index[d])``. The index is the coordinate (``global``: DRAM), the position in the
 core's own box (``local``: a slot that every core has), or the position in the box of all cores together
-(``chip``: a slot striped over the cores; coordinate minus the start common to the cores).
+(``chip``: a slot striped over the cores; coordinate minus the start common to the cores, in steps).
 
 **Slots.** A slot is a range of one memory, declared by ``slot``: ``depth`` buffers of ``size`` bytes one
 after another. ``next`` moves the slot to its next buffer, which then holds nothing. Reading what was not

@@ -27,6 +27,7 @@ from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
 from flexc.numerics import NonFiniteError
 from flexc.options import CompileOptions, Profile
+from flexc.schedule import Schedule, schedule_of
 from flexc.target import load_target
 from flexc.tensor_spec import TensorSpec, check_inputs
 
@@ -120,6 +121,13 @@ class Program:
         return emit_stream(self.graph, load_target(self.options.target))
 
     @cached_property
+    def schedule(self) -> Schedule:
+        """What runs when on the target's clock; CompileError FX523 in the fp32 profile."""
+        if self.folder is not None and self.has_stream:
+            return Schedule.from_json((self.folder / artefact.SCHEDULE).read_text(encoding="utf-8"))
+        return schedule_of(self.graph, self.stream, load_target(self.options.target))
+
+    @cached_property
     def _executable(self) -> Executable:
         if self.folder is None:
             return Executable(self.emitted.text, f"<executor of {self.source.path}>", weights_of(self.graph))
@@ -205,6 +213,7 @@ class Program:
         listing = disassemble(self.stream, artefact.STREAM, len(binary) - len(initial_bytes(self.stream)))
         found[artefact.STREAM] = lambda file: file.write_bytes(binary)
         found[artefact.STREAM_TEXT] = lambda file: file.write_bytes(listing.encode())
+        found[artefact.SCHEDULE] = lambda file: file.write_bytes(self.schedule.to_json().encode())
         return found
 
 

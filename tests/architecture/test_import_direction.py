@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"importer", "precision", "target", "mapping", "cost", "datasets"}),
     frozenset({"passes"}),
     frozenset({"backends"}),
-    frozenset({"artefact", "api", "program"}),
+    frozenset({"artefact", "api", "program", "schedule"}),
     frozenset({"analysis", "exporter", "training"}),
     frozenset({"cli"}),
 )
@@ -29,6 +29,7 @@ SAME_LAYER = {
     ("api", "artefact"),
     ("api", "program"),
     ("program", "artefact"),
+    ("program", "schedule"),
     ("tensor_spec", "diagnostics"),
     ("array_files", "diagnostics"),
     ("numerics", "diagnostics"),

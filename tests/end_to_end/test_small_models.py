@@ -18,8 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 import flexc
 from flexc.analysis.compare import compare_outputs, run_onnxruntime
+from flexc.backends.stream.assemble import assemble
+from flexc.backends.stream.encode import encode
 from flexc.cli import main
 from flexc.diagnostics import CompileError
+from tests.json_schema import violations
 
 Array = npt.NDArray[Any]
 
@@ -162,6 +165,38 @@ def test_a_loaded_program_is_saved_as_the_same_bytes(
     flexc.load(tmp_path / "a").save(tmp_path / "b")
     for file in sorted((tmp_path / "a").iterdir()):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+
+
+def test_the_listing_assembles_to_the_stream(model: tuple[Path, dict[str, Array]], tmp_path: Path) -> None:
+    flexc.compile(model[0], output=tmp_path / "a", batch=2)
+    listing = (tmp_path / "a" / "stream.s").read_text(encoding="utf-8")
+    assert encode(assemble(listing, tmp_path / "a")) == (tmp_path / "a" / "stream.bin").read_bytes()
+
+
+def test_the_schedule_accounts_for_every_group(model: tuple[Path, dict[str, Array]], tmp_path: Path) -> None:
+    program = flexc.compile(model[0], output=tmp_path / "a", batch=2)
+    schedule = program.schedule
+    document = json.loads((tmp_path / "a" / "schedule.json").read_text(encoding="utf-8"))
+    assert violations(document, "schedule.json") == []
+    assert flexc.load(tmp_path / "a").schedule == schedule
+    for total in ("macs", "read_bytes", "written_bytes", "instructions"):
+        assert getattr(schedule, total) == sum(getattr(group, total) for group in schedule.groups) > 0
+    contractions = [one for group in schedule.groups for one in group.contractions]
+    assert schedule.macs == sum(one.macs for one in contractions)
+    assert 0 < schedule.end_to_end_utilization <= schedule.spatial_utilization <= 1
+    assert schedule.cycles == max(group.end_cycle for group in schedule.groups)
+    nodes = {name for group in schedule.groups for name in group.nodes}
+    assert nodes >= ({"conv1", "conv2", "head"} if "conv" in model[0].name else {"query", "scores", "mix"})
+
+
+def test_the_fp32_profile_has_no_stream(tmp_path: Path) -> None:
+    program = flexc.compile(
+        convolutional(tmp_path / "small.onnx"), output=tmp_path / "a", batch=2, profile="fp32"
+    )
+    assert not (tmp_path / "a" / "stream.bin").exists()
+    for each in (program, flexc.load(tmp_path / "a")):
+        with pytest.raises(CompileError, match="FX523"):
+            each.run(MODELS["convolutional"][1], engine="stream")
 
 
 def test_the_program_runs_alone(model: tuple[Path, dict[str, Array]], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,17 +12,42 @@ from numpy.typing import NDArray
 
 from flexc.backends.stream.isa import (
     CORE_AXES,
+    DIM,
     DIMS,
     IMMEDIATES,
     LOOP_LEVELS,
     NO_LIMIT,
     NO_SLOT,
+    OPERAND,
     OPERANDS,
     RECORD,
+    RECORD_FIELDS,
     Addressing,
     Format,
     Opcode,
 )
+
+_STRUCT_CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i4": "i", "i8": "q", "f4": "f"}
+
+
+def _struct_codes(dtype: np.dtype[Any]) -> str:
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return _struct_codes(base) * int(np.prod(shape))
+    if dtype.fields is not None:
+        assert dtype.names is not None
+        return "".join(_struct_codes(dtype.fields[name][0]) for name in dtype.names)
+    return _STRUCT_CODES[dtype.str[1:]]
+
+
+def _packer(dtype: np.dtype[Any]) -> struct.Struct:
+    return struct.Struct("<" + _struct_codes(dtype))
+
+
+_DIM = _packer(DIM)
+_OPERAND = _packer(OPERAND)
+_HEADER = _packer(np.dtype(RECORD.descr[: len(RECORD_FIELDS)]))
+assert _HEADER.size + DIMS * _DIM.size + OPERANDS * _OPERAND.size == RECORD.itemsize
 
 _NO_LOOPS = (0,) * LOOP_LEVELS
 _NO_CORES = (0,) * CORE_AXES
@@ -40,9 +65,9 @@ class Dim:
     loop: tuple[int, ...] = _NO_LOOPS
     core: tuple[int, ...] = _NO_CORES
 
-    def flat(self) -> tuple[int, ...]:
-        """The fields in storage order."""
-        return (self.count, self.start, self.step, self.limit, *self.loop, *self.core)
+    def pack(self) -> bytes:
+        """The dimension as it is stored."""
+        return _DIM.pack(self.count, self.start, self.step, self.limit, *self.loop, *self.core)
 
 
 @dataclass(frozen=True)
@@ -55,20 +80,14 @@ class Operand:
     stride: tuple[int, ...]
     offset: int = 0
 
-    def flat(self) -> tuple[int, ...]:
-        """The fields in storage order."""
-        return (
-            self.slot,
-            self.format,
-            self.addressing,
-            self.offset,
-            *self.stride,
-            *_NO_STRIDES[len(self.stride) :],
-        )
+    def pack(self) -> bytes:
+        """The operand as it is stored."""
+        unused = _NO_STRIDES[len(self.stride) :]
+        return _OPERAND.pack(self.slot, self.format, self.addressing, self.offset, *self.stride, *unused)
 
 
-_UNUSED_DIM = Dim(0, 0, 0, 0).flat()
-_UNUSED_OPERAND = Operand(NO_SLOT, Format.F32, Addressing.LOCAL, ()).flat()
+_UNUSED_DIMS = bytes(_DIM.size * DIMS)
+_UNUSED_OPERAND = Operand(NO_SLOT, Format.F32, Addressing.LOCAL, ()).pack()
 
 
 @dataclass(frozen=True)
@@ -105,39 +124,52 @@ class Record:
     seed: int = 0
     stream_number: int = 0
 
-    def flat(self) -> Iterator[float]:
-        """The fields in storage order; the absent dimensions and operands as what means none."""
-        immediate = (*self.immediate, *(0.0,) * (IMMEDIATES - len(self.immediate)))
+    def pack(self) -> bytes:
+        """The record as it is stored; the absent dimensions and operands as what means none."""
         pe = (*self.pe, *((0, 0, 0),) * (2 - len(self.pe)))
-        yield from (self.opcode, self.function, len(self.dims), self.reduced_dims, self.axis)
-        yield from (*self.core_grid, *immediate, self.immediate_int, self.count, self.slot, self.space)
-        yield from (self.per_core, self.keep, self.depth, self.address_bytes, self.size_bytes)
-        yield from (self.a_group, self.b_group, *self.a_axis, *self.b_axis, *self.whole_axis)
-        yield from (self.init_loops, self.stream, *self.lane, *self.unit, *pe[0], *pe[1])
-        yield from (self.seed, self.stream_number)
-        for dim in self.dims:
-            yield from dim.flat()
-        yield from _UNUSED_DIM * (DIMS - len(self.dims))
-        for operand in self.operands:
-            yield from _UNUSED_OPERAND if operand is None else operand.flat()
-        yield from _UNUSED_OPERAND * (OPERANDS - len(self.operands))
-
-
-_STRUCT_CODES = {"u1": "B", "u2": "H", "u4": "I", "u8": "Q", "i4": "i", "i8": "q", "f4": "f"}
-
-
-def _struct_codes(dtype: np.dtype[Any]) -> str:
-    if dtype.subdtype is not None:
-        base, shape = dtype.subdtype
-        return _struct_codes(base) * int(np.prod(shape))
-    if dtype.fields is not None:
-        assert dtype.names is not None
-        return "".join(_struct_codes(dtype.fields[name][0]) for name in dtype.names)
-    return _STRUCT_CODES[dtype.str[1:]]
-
-
-_PACKER = struct.Struct("<" + _struct_codes(RECORD))
-assert _PACKER.size == RECORD.itemsize
+        header = _HEADER.pack(
+            self.opcode,
+            self.function,
+            len(self.dims),
+            self.reduced_dims,
+            self.axis,
+            *self.core_grid,
+            *self.immediate,
+            *(0.0,) * (IMMEDIATES - len(self.immediate)),
+            self.immediate_int,
+            self.count,
+            self.slot,
+            self.space,
+            self.per_core,
+            self.keep,
+            self.depth,
+            self.address_bytes,
+            self.size_bytes,
+            self.a_group,
+            self.b_group,
+            *self.a_axis,
+            *self.b_axis,
+            *self.whole_axis,
+            self.init_loops,
+            self.stream,
+            *self.lane,
+            *self.unit,
+            *pe[0],
+            *pe[1],
+            self.seed,
+            self.stream_number,
+        )
+        dims = [dim.pack() for dim in self.dims]
+        operands = [_UNUSED_OPERAND if one is None else one.pack() for one in self.operands]
+        return b"".join(
+            (
+                header,
+                *dims,
+                _UNUSED_DIMS[len(dims) * _DIM.size :],
+                *operands,
+                *(_UNUSED_OPERAND,) * (OPERANDS - len(operands)),
+            )
+        )
 
 
 @dataclass
@@ -151,7 +183,7 @@ class RecordList:
 
     def append(self, record: Record) -> None:
         """Adds one record at the end."""
-        self.packed += _PACKER.pack(*record.flat())
+        self.packed += record.pack()
 
     def array(self) -> NDArray[Any]:
         """The records as one structured array."""

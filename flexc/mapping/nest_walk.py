@@ -7,6 +7,7 @@ from itertools import product
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexc.ir.mapping import DIMS, OUTPUT_DIMS, Dim, Mapping
 from flexc.mapping.problem import ContractionProblem
@@ -47,14 +48,13 @@ def _name(segments: list[Segment], at: int) -> str:
     return f"k {start} to {stop - 1} at ({r}, {s})"
 
 
-def _times_done(
-    problem: ContractionProblem, mapping: Mapping
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
-    """How often each MAC is done, an array of the extents: tile by tile, core by core."""
+def _times_done(problem: ContractionProblem, mapping: Mapping) -> NDArray[np.int32]:
+    """How often each MAC is done, an array of the extents: every core's tiles in the loops there are."""
     times = np.zeros(problem.extents, np.int32)
-    blocks = [list(_blocks(problem, mapping, dim)) for dim in DIMS]
-    for tile in product(*blocks):
-        times[tile] += 1
+    first_tile = {dim: slice(0, mapping.tile_of(dim)) for dim in DIMS}
+    for blocks in product(*(list(_blocks(problem, mapping, dim)) for dim in mapping.order)):
+        at = first_tile | dict(zip(mapping.order, blocks, strict=True))
+        times[tuple(at[dim] for dim in DIMS)] += 1
     return times
 
 

@@ -53,7 +53,7 @@ def rebuild_batch_norm(op: nn.SubOp, graph: Graph) -> bool:
 
 def _match(op: nn.SubOp) -> _Chain | None:
     x_shape = shape_of(op.lhs)
-    if op.out.type != op.lhs.type or not _is_per_channel(op.rhs, x_shape):
+    if not _is_per_channel(op.rhs, x_shape):
         return None
     first, second = _factor_after(op.out, x_shape), None
     if first is not None:

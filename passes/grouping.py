@@ -24,6 +24,7 @@ from flexc.numerics.block_float import Sign
 from flexc.passes.box_copies import is_box_op
 from flexc.passes.contraction_plan import ContractionPlan, plan_contraction, runs_in_place, tiles_of
 from flexc.passes.conv_tiles import conv_extents
+from flexc.passes.dequantize_plan import DequantizePlan, plan_dequantize
 from flexc.passes.fp32_mapping import fp32_mapping
 from flexc.passes.layout import MANTISSA_PLANES, grouped_dim, shape_of
 from flexc.passes.matmul_tiles import matmul_extents
@@ -110,7 +111,7 @@ class Grouping:
         """The results of ``ops`` that something else reads."""
         return [op.results[0] for op in ops if any(use.operation not in ops for use in op.results[0].uses)]
 
-    def plan(self, group: OpenGroup) -> ContractionPlan | VectorPlan | None:
+    def plan(self, group: OpenGroup) -> ContractionPlan | VectorPlan | DequantizePlan | None:
         """The tile program of a group; None for boxes, and for quantizations that see no whole groups."""
         first = group.ops[0]
         if isinstance(first, CONTRACTIONS):
@@ -126,6 +127,8 @@ class Grouping:
             )
         if is_box_op(first):
             return None
+        if isinstance(first, bfp.DequantizeOp):
+            return plan_dequantize(first, self.placement_of, self.target)
         return plan_vector_group(group.ops, self.stored(group.ops), self.placement_of, self.target)
 
     def placement_of(self, value: SSAValue) -> Placement:
@@ -135,8 +138,6 @@ class Grouping:
     def _new_group(self, op: Operation) -> OpenGroup:
         if isinstance(op, CONTRACTIONS):
             group = OpenGroup("contraction", [op], self.mapping_of(op))
-        elif isinstance(op, bfp.DequantizeOp):
-            return OpenGroup("convert", [op])
         else:
             group = OpenGroup(kind_of(op), [op])
         plan = self.plan(group)

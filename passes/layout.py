@@ -113,14 +113,16 @@ def table_placement(op: Operation) -> Placement:
     """The constants that an op needs beyond its operands, fp32 without padding.
 
     lightnorm.infer: rows mean, scale, gamma_q and beta of all channels. nn.average_pool: the divisor of each
-    window position.
+    window position. bfp.dequantize: the number 1 in four bits, mantissa and exponent.
     """
+    if isinstance(op, bfp.DequantizeOp):
+        return Placement((Plane("m4", 1, (4,)), Plane("e8", 1, (8,))))
     shape = shape_of(op.results[0])
     table = (NORM_TABLE_ROWS, shape[1]) if isinstance(op, lightnorm.InferOp) else shape[2:]
     return Placement((pack(table, natural_order(len(table)), "f32"),))
 
 
-TABLE_OPS = (lightnorm.InferOp, nn.AveragePoolOp)
+TABLE_OPS = (lightnorm.InferOp, nn.AveragePoolOp, bfp.DequantizeOp)
 """Ops with a table of constants."""
 
 

@@ -26,13 +26,22 @@ from flexc.ir.placement import (
     TABLE,
     Group,
     GroupAttr,
+    Placement,
     PlacementAttr,
     placement_array,
 )
 from flexc.ir.program import Graph
 from flexc.passes.base import Pass
 from flexc.passes.grouping import Grouping
-from flexc.passes.layout import TABLE_OPS, natural_order, plain_placement, shape_of, table_placement
+from flexc.passes.layout import (
+    TABLE_OPS,
+    block_placement,
+    block_role,
+    natural_order,
+    plain_placement,
+    shape_of,
+    table_placement,
+)
 from flexc.passes.result_layout import is_alias
 from flexc.target import load_target
 
@@ -51,9 +60,7 @@ class Schedule(Pass):
         grouping = Grouping(graph, load_target(self.target))
         block = graph.main.body.block
         for argument in block.args:
-            assert isinstance(argument.type, TensorType)
-            order = natural_order(len(shape_of(argument)))
-            grouping.placements[argument] = plain_placement(argument.type, order)
+            grouping.placements[argument] = _argument_placement(argument)
         for op in block.ops:
             grouping.add(op)
         arguments = tuple(grouping.placements[argument] for argument in block.args)
@@ -65,6 +72,14 @@ class Schedule(Pass):
             for op in group.ops:
                 op.attributes[GROUP] = GroupAttr(Group(index, group.kind))
         return True
+
+
+def _argument_placement(argument: SSAValue) -> Placement:
+    """Inputs come in row-major order; quantized ones as their reader wants them."""
+    if isinstance(argument.type, bfp.BlockTensorType):
+        return block_placement(argument.type, block_role(argument))
+    assert isinstance(argument.type, TensorType)
+    return plain_placement(argument.type, natural_order(len(shape_of(argument))))
 
 
 def _annotate(op: Operation, grouping: Grouping) -> None:

@@ -13,6 +13,7 @@ from xdsl.ir import Operation, SSAValue
 
 from flexc.backends.stream.emit_contraction import emit_contraction
 from flexc.backends.stream.emit_data import initial_data
+from flexc.backends.stream.emit_dequantize import emit_dequantize
 from flexc.backends.stream.emit_program import FORMATS, Program
 from flexc.backends.stream.emit_vector import emit_copy, emit_vector_group
 from flexc.backends.stream.isa import Opcode
@@ -36,6 +37,7 @@ from flexc.numerics.block_float import groups_shape
 from flexc.passes.allocate import base_of
 from flexc.passes.box_copies import box_copies, is_box_op, plan_copy
 from flexc.passes.contraction_plan import ContractionPlan
+from flexc.passes.dequantize_plan import DequantizePlan
 from flexc.passes.grouping import Grouping, OpenGroup
 from flexc.passes.layout import shape_of
 from flexc.passes.result_layout import result_placement
@@ -124,6 +126,8 @@ class _Emitter:
         plan = self.grouping.plan(open_group)
         if isinstance(plan, ContractionPlan):
             emit_contraction(self.program, plan)
+        elif isinstance(plan, DequantizePlan):
+            emit_dequantize(self.program, plan)
         else:
             assert isinstance(plan, VectorPlan)
             emit_vector_group(self.program, plan)

@@ -16,6 +16,7 @@ from flexc.ir.attributes import literal, place_of
 from flexc.ir.placement import TABLE, Placement, Plane, placement_of
 from flexc.ir.program import Graph
 from flexc.numerics.lightnorm import lightnorm_infer_constants
+from flexc.numerics.quantization import quantize
 from flexc.numerics.windows import Windows
 from flexc.passes.layout import shape_of
 
@@ -66,7 +67,7 @@ def initial_data(graph: Graph) -> Iterator[InitialData]:
             yield from _planes(placement, _constant(graph, op))
         table = placement_of(op, TABLE)
         if table is not None:
-            yield from _planes(table, (_table(graph, op),))
+            yield from _planes(table, _table(graph, op))
 
 
 def _planes(placement: Placement, arrays: tuple[NDArray[Any], ...]) -> Iterator[InitialData]:
@@ -91,11 +92,14 @@ def _constant(graph: Graph, op: nn.ConstantOp | bfp.ConstantOp) -> tuple[NDArray
     return block.mantissa, block.exponent
 
 
-def _table(graph: Graph, op: Operation) -> NDArray[np.float32]:
+def _table(graph: Graph, op: Operation) -> tuple[NDArray[Any], ...]:
     if isinstance(op, lightnorm.InferOp):
-        return _norm_table(graph, op)
-    assert isinstance(op, nn.AveragePoolOp)
-    return _divisors(op)
+        return (_norm_table(graph, op),)
+    if isinstance(op, nn.AveragePoolOp):
+        return (_divisors(op),)
+    assert isinstance(op, bfp.DequantizeOp)
+    one = quantize(np.ones(1, np.float32), mantissa_bits=4, tile=(1,))
+    return one.mantissa, one.exponent
 
 
 def _norm_table(graph: Graph, op: lightnorm.InferOp) -> NDArray[np.float32]:

@@ -59,7 +59,8 @@ class Box:
             tuple(int(n) for n in row[: self.depth]) for row in dim["loop"]
         )
         self.core: tuple[tuple[int, ...], ...] = tuple(tuple(int(n) for n in row) for row in dim["core"])
-        self._clippable = tuple(d for d in range(self.dims) if self._can_leave(d, trips))
+        self.clippable = tuple(d for d in range(self.dims) if self._can_leave(d, trips))
+        """Dimensions that have elements outside in some iteration."""
         self._cache: dict[tuple[int, ...], Inside] = {}
         self._distinct: dict[Inside, Inside] = {}
 
@@ -82,10 +83,10 @@ class Box:
 
     def inside(self, counters: Counters) -> Inside:
         """The inside of the box in this iteration."""
-        key = tuple([self.base(d, counters) for d in self._clippable])
+        key = tuple([self.base(d, counters) for d in self.clippable])
         found = self._cache.get(key)
         if found is None:
-            divided = self._divide(dict(zip(self._clippable, key, strict=True)))
+            divided = self._divide(dict(zip(self.clippable, key, strict=True)))
             found = self._cache[key] = self._distinct.setdefault(divided, divided)
         return found
 

@@ -1,0 +1,215 @@
+"""What one execution of a record costs: cycles, multiply-accumulates and bytes of DRAM traffic.
+
+Reads instruction fields and rates of the target, nothing else. The cost of a record depends on its loops
+only through what of its box is inside (and, for a compute record, where its segments are cut), so it is
+worked out once for each such case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import ceil, prod
+from typing import Any, cast
+
+import numpy as np
+
+from flexc.backends.stream.box import Box, CoreRun, Counters, Inside
+from flexc.backends.stream.isa import (
+    COMPUTE_DIMS,
+    CORE_AXES,
+    FORMAT_BITS,
+    FUNCTIONS,
+    OPCODES,
+    Addressing,
+    Engine,
+    Format,
+    Opcode,
+    PeUse,
+)
+from flexc.backends.stream.segments import cut_segments, group_axis
+from flexc.cost.tile_cycles import core_rates, tile_compute_cycles
+from flexc.ir.mapping import Dim, Factor, PeFactor, PeRole
+from flexc.target.machine import Target
+
+G, K = COMPUTE_DIMS.index("g"), COMPUTE_DIMS.index("k")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one execution: cycles of its engine, MACs (padded taps too), bytes read from and written to DRAM."""
+
+    cycles: int
+    macs: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+class RecordCost:
+    """The cost of a record as a function of its loop counters."""
+
+    def __init__(self, record: Any, trips: tuple[int, ...], target: Target) -> None:
+        self.record = record
+        self.target = target
+        self.box = Box(record, trips)
+        self.opcode = Opcode(int(record["opcode"]))
+        self.engine: Engine = OPCODES[self.opcode].engine
+        self._cost = self._cost_of_opcode()
+        self._by_inside: dict[tuple[int, int, int], tuple[Inside, Cost]] = {}
+        self._segmented = self.opcode is Opcode.COMPUTE and self.engine == "cores"
+        moving = {level for d in self.box.clippable for level in range(len(trips)) if self.box.loop[d][level]}
+        if self._segmented:
+            moving |= {level for d in (G, K) for level in range(len(trips)) if self.box.loop[d][level]}
+        self.levels = tuple(sorted(moving))
+        """Loop levels that the cost depends on."""
+
+    def cost(self, counters: Counters) -> Cost:
+        """The cost in this iteration of the loops."""
+        inside = self.box.inside(counters)
+        bases = (self.box.base(G, counters), self.box.base(K, counters)) if self._segmented else (0, 0)
+        key = (id(inside), *bases)
+        found = self._by_inside.get(key)
+        if found is None:
+            # The inside is kept so that its identity stays its own.
+            found = self._by_inside[key] = (inside, self._cost(inside, counters))
+        return found[1]
+
+    def _cost_of_opcode(self) -> Callable[[Inside, Counters], Cost]:
+        target = self.target
+        if self.opcode in (Opcode.LOAD, Opcode.GATHER):
+            return lambda inside, counters: self._transfer(inside, ("src", "indices"), read=True)
+        if self.opcode is Opcode.STORE:
+            return lambda inside, counters: self._transfer(inside, ("dst",), read=False)
+        if self.opcode is Opcode.COMPUTE:
+            if int(self.record["operand"][1]["format"]) == Format.F32:
+                self.engine = "vector"
+                return lambda inside, counters: self._fp32_product(inside)
+            return self._compute
+        if self.opcode is Opcode.CONVERT:
+            return self._at_rate(target.converter_elements_per_cycle, 1)
+        if self.opcode is Opcode.NORM:
+            return self._at_rate(target.lightnorm_elements_per_cycle, 1)
+        function = FUNCTIONS[int(self.record["function"])].name
+        cycles = target.vector_cycles.cycles_of(function)
+        return self._at_rate(target.vector_elements_per_cycle, cycles)
+
+    def _at_rate(self, elements_per_cycle: int, cycles: int) -> Callable[[Inside, Counters], Cost]:
+        return lambda inside, counters: Cost(-(-_elements(inside) // elements_per_cycle) * cycles)
+
+    def _transfer(self, inside: Inside, names: tuple[str, ...], *, read: bool) -> Cost:
+        """A DMA transfer: the bits of distinct elements inside, rounded up to bytes."""
+        dram_bytes = 0
+        operands = OPCODES[self.opcode].operands
+        for name in names:
+            if name not in operands:
+                continue
+            operand = self.record["operand"][operands.index(name)]
+            if int(operand["addressing"]) == Addressing.GLOBAL:
+                bits = FORMAT_BITS[Format(int(operand["format"]))]
+                indexed = operand["stride"][: self.box.dims] != 0
+                if name == "src" and self.opcode is Opcode.GATHER:
+                    indexed[int(self.record["axis"])] = True
+                dram_bytes += -(-_distinct(self.box, inside, indexed.tolist()) * bits // 8)
+        cycles = self.target.dram_latency_cycles + ceil(dram_bytes / self.target.dram_bytes_per_cycle)
+        return Cost(cycles, 0, dram_bytes if read else 0, 0 if read else dram_bytes)
+
+    def _fp32_product(self, inside: Inside) -> Cost:
+        macs = _elements(inside)
+        return Cost(-(-macs // self.target.vector_elements_per_cycle), macs)
+
+    def _compute(self, inside: Inside, counters: Counters) -> Cost:
+        record = self.record
+        a_bits, b_bits = (FORMAT_BITS[Format(int(record["operand"][place]["format"]))] for place in (1, 3))
+        rates = core_rates(self.target, a_bits, b_bits)
+        lane, unit = (_factor(record[name]) for name in ("lane", "unit"))
+        pes = [
+            PeFactor(_PE_ROLES[PeUse(use)], _dim(dim), factor)
+            for use, dim, factor in record["pe"].tolist()
+            if factor
+        ]
+        slowest = 0
+        for run in inside.runs:
+            g, n, p, q, o, _, r, s = run.count
+            for segments in self._segments(run, counters):
+                cycles = tile_compute_cycles(
+                    rates,
+                    "b" if record["stream"] else "a",
+                    lane,
+                    unit,
+                    pes,
+                    (g, n, p, q, o),
+                    (r, s),
+                    segments,
+                )
+                slowest = max(slowest, cycles.total)
+        return Cost(slowest, _elements(inside))
+
+    def _segments(self, run: CoreRun, counters: Counters) -> set[tuple[tuple[int, ...], ...]]:
+        """The different ways in which cores of a run are cut: lengths along k, for each g or for all."""
+        a_axis, b_axis = group_axis(self.record, 0), group_axis(self.record, 1)
+        start = [self.box.base(d, counters) + run.low[d] for d in (G, K)]
+        bases = {
+            (start[0] + _shift(self.box, G, core), start[1] + _shift(self.box, K, core))
+            for core in _cores(run)
+        }
+        found = set()
+        for g_first, k_first in bases:
+            g = g_first + np.arange(run.count[G])
+            k = k_first + np.arange(run.count[K])
+            cut = cut_segments(a_axis, b_axis, g, k).segments
+            starts = sorted({(segment.g_first, segment.g_end) for segment in cut})
+            found.add(
+                tuple(
+                    tuple(segment.end - segment.first for segment in cut if segment.g_first == first)
+                    for first, _ in starts
+                )
+            )
+        return found
+
+
+_PE_ROLES: dict[PeUse, PeRole] = {PeUse.REDUCE: "reduce", PeUse.CHAIN: "chain", PeUse.OUTPUTS: "outputs"}
+
+
+def _dim(index: int) -> Dim:
+    return cast(Dim, COMPUTE_DIMS[index])
+
+
+def _factor(pair: Any) -> Factor:
+    return Factor(_dim(int(pair[0])), int(pair[1]))
+
+
+def _elements(inside: Inside) -> int:
+    """Elements inside, over all cores."""
+    return sum(prod(run.cores) * prod(run.count) for run in inside.runs)
+
+
+def _distinct(box: Box, inside: Inside, indexed: list[bool]) -> int:
+    """Different elements inside, over all cores, of an operand that some of the dimensions index."""
+    dims = [d for d in range(box.dims) if indexed[d]]
+    if any(sum(box.core[d][axis] != 0 for d in dims) > 1 for axis in range(CORE_AXES)):
+        boxes = {
+            tuple((_shift(box, d, core) + run.low[d] * box.step[d], run.count[d]) for d in dims)
+            for run in inside.runs
+            for core in _cores(run)
+        }
+        return sum(prod(count for _, count in corner) for corner in boxes)
+    return prod(_distinct_along(box, inside, d) for d in dims)
+
+
+def _distinct_along(box: Box, inside: Inside, d: int) -> int:
+    starts = {
+        (_shift(box, d, core) + run.low[d] * box.step[d], run.count[d])
+        for run in inside.runs
+        for core in _cores(run)
+    }
+    step = box.step[d]
+    return len({coordinate for first, n in starts for coordinate in range(first, first + n * step, step)})
+
+
+def _shift(box: Box, d: int, core: tuple[int, ...]) -> int:
+    return sum(more * c for more, c in zip(box.core[d], core, strict=True))
+
+
+def _cores(run: CoreRun) -> Iterator[tuple[int, ...]]:
+    return product(*(range(first, first + n) for first, n in zip(run.first, run.cores, strict=True)))

@@ -1,0 +1,280 @@
+"""The timing simulation: when each record of a stream runs on its engine.
+
+Event-driven: a record starts once its engine has done the records before it, what it reads has been written,
+and what it writes over is no longer needed. Dependencies are between buffers of slots: a buffer that ``next``
+makes current again waits for the last use of its previous content; memory that a new slot takes over waits
+for the slots it ends; DRAM is as coarse as its slots. Control takes no time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flexc.backends.stream.isa import (
+    ENGINES,
+    LOOP_LEVELS,
+    NO_SLOT,
+    OPCODES,
+    Engine,
+    Opcode,
+    Space,
+)
+from flexc.backends.stream.loops import Loop, Node, loop_tree, trips_of_records
+from flexc.backends.stream.program import Stream
+from flexc.backends.stream.record_costs import Cost, RecordCost
+from flexc.backends.stream.verify import verify
+from flexc.target.machine import Target
+
+WRITTEN = {
+    Opcode.LOAD: ("dst",),
+    Opcode.GATHER: ("dst",),
+    Opcode.STORE: ("dst",),
+    Opcode.COMPUTE: ("acc",),
+    Opcode.CONVERT: ("mantissa", "exponent"),
+    Opcode.VECTOR: ("dst",),
+    Opcode.NORM: ("dst",),
+}
+"""Operands that a record writes; it reads the others."""
+
+
+@dataclass(frozen=True)
+class EngineUse:
+    """One engine over a stretch of the program: first start, last end, and cycles at work between."""
+
+    start: int
+    end: int
+    busy: int
+
+
+@dataclass(frozen=True)
+class GroupTiming:
+    """One scheduled group: cycles at which its first record starts and its last one ends, and what it did."""
+
+    index: int
+    label: str
+    start: int
+    end: int
+    engines: dict[Engine, EngineUse]
+    macs: int
+    read_bytes: int
+    written_bytes: int
+    instructions: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What the simulation found; ``instructions`` counts executed records that have an engine."""
+
+    cycles: int
+    busy: dict[Engine, int]
+    groups: tuple[GroupTiming, ...]
+    macs: int
+    read_bytes: int
+    written_bytes: int
+    instructions: int
+
+
+class _Buffer:
+    """When a buffer's content is there (``written``) and no longer read (``read``)."""
+
+    __slots__ = ("read", "written")
+
+    def __init__(self, written: int, read: int) -> None:
+        self.written = written
+        self.read = read
+
+
+class _Slot:
+    """The ring of buffers in a register."""
+
+    __slots__ = ("buffers", "current", "position")
+
+    def __init__(self) -> None:
+        self.buffers: list[_Buffer] = []
+        self.position = 0
+        self.current = _Buffer(0, 0)
+
+    def next(self) -> None:
+        self.position = (self.position + 1) % len(self.buffers)
+        self.current = self.buffers[self.position]
+
+
+class _Statistics:
+    """Sums over the records of one group."""
+
+    def __init__(self) -> None:
+        self.first = [-1] * len(ENGINES)
+        self.last = [0] * len(ENGINES)
+        self.busy = [0] * len(ENGINES)
+        self.macs = self.read_bytes = self.written_bytes = self.instructions = 0
+
+
+class _Step:
+    """A record with an engine, made ready for many executions."""
+
+    __slots__ = ("_costs", "_record_cost", "_strides", "constant", "engine", "reads", "writes")
+
+    def __init__(self, record: Any, trips: tuple[int, ...], target: Target, slots: list[_Slot]) -> None:
+        opcode = Opcode(int(record["opcode"]))
+        self._record_cost = RecordCost(record, trips, target)
+        self.engine = ENGINES.index(self._record_cost.engine)
+        names = OPCODES[opcode].operands
+        registers = [int(n) for n in record["operand"]["slot"][: len(names)]]
+        operands = [(name, slots[r]) for name, r in zip(names, registers, strict=True) if r != NO_SLOT]
+        self.writes = tuple(slot for name, slot in operands if name in WRITTEN[opcode])
+        self.reads = tuple({id(s): s for name, s in operands if name not in WRITTEN[opcode]}.values())
+        strides = []
+        size = 1
+        for level in self._record_cost.levels:
+            strides.append((level, size))
+            size *= trips[level]
+        self._strides = tuple(strides)
+        self._costs: dict[int, Cost] = {}
+        self.constant = None if strides else self._record_cost.cost([0] * LOOP_LEVELS)
+
+    def cost(self, counters: list[int]) -> Cost:
+        """The cost in this iteration."""
+        key = 0
+        for level, stride in self._strides:
+            key += counters[level] * stride
+        found = self._costs.get(key)
+        if found is None:
+            found = self._costs[key] = self._record_cost.cost(counters)
+        return found
+
+
+class _Simulation:
+    def __init__(self, stream: Stream, target: Target) -> None:
+        self.stream = stream
+        self.tree = loop_tree(stream.records)
+        verify(stream.records, self.tree, stream.machine.cores)
+        self.slots = [_Slot() for _ in range(1 + max(stream.records["slot"].tolist(), default=0))]
+        self.in_use: dict[Space, list[tuple[int, int, _Buffer]]] = {space: [] for space in Space}
+        self.free = [0] * len(ENGINES)
+        self.counters = [0] * LOOP_LEVELS
+        self.actions: dict[int, _Step | _Slot] = {}
+        for index, trips in trips_of_records(self.tree):
+            record = stream.records[index]
+            opcode = Opcode(int(record["opcode"]))
+            if opcode is Opcode.NEXT:
+                self.actions[index] = self.slots[int(record["slot"])]
+            elif opcode is not Opcode.SLOT:
+                self.actions[index] = _Step(record, trips, target, self.slots)
+
+    def declare(self, record: Any) -> None:
+        """A new slot, whose buffers wait for those whose memory they take."""
+        space = Space(int(record["space"]))
+        size, depth = int(record["size_bytes"]), int(record["depth"])
+        if space is not Space.DRAM and not record["per_core"]:
+            size = -(-size // self.stream.machine.cores)
+        start = int(record["address_bytes"])
+        slot = self.slots[int(record["slot"])]
+        slot.buffers = []
+        kept = self.in_use[space]
+        for low in range(start, start + depth * size, size):
+            high = low + size
+            under = [buffer for first, end, buffer in kept if first < high and low < end]
+            slot.buffers.append(
+                _Buffer(max((b.written for b in under), default=0), max((b.read for b in under), default=0))
+            )
+        end = start + depth * size
+        kept = [entry for entry in kept if not (start <= entry[0] and entry[1] <= end)]
+        kept += [(start + i * size, start + (i + 1) * size, buffer) for i, buffer in enumerate(slot.buffers)]
+        self.in_use[space] = kept
+        slot.position = 0
+        slot.current = slot.buffers[0]
+
+    def run(self, nodes: list[Node], level: int, statistics: _Statistics) -> None:
+        """Execute nodes once, in the present iteration of the loops around them."""
+        counters, free = self.counters, self.free
+        for node in nodes:
+            if isinstance(node, Loop):
+                for iteration in range(node.count):
+                    counters[level] = iteration
+                    self.run(node.body, level + 1, statistics)
+                continue
+            action = self.actions.get(node)
+            if action is None:
+                self.declare(self.stream.records[node])
+                continue
+            if isinstance(action, _Slot):
+                action.next()
+                continue
+            engine = action.engine
+            start = free[engine]
+            for slot in action.reads:
+                if slot.current.written > start:
+                    start = slot.current.written
+            for slot in action.writes:
+                buffer = slot.current
+                if buffer.written > start:
+                    start = buffer.written
+                if buffer.read > start:
+                    start = buffer.read
+            cost = action.constant or action.cost(counters)
+            end = start + cost.cycles
+            free[engine] = end
+            for slot in action.reads:
+                if slot.current.read < end:
+                    slot.current.read = end
+            for slot in action.writes:
+                slot.current.written = end
+            if statistics.first[engine] < 0:
+                statistics.first[engine] = start
+            statistics.last[engine] = end
+            statistics.busy[engine] += cost.cycles
+            statistics.macs += cost.macs
+            statistics.read_bytes += cost.read_bytes
+            statistics.written_bytes += cost.written_bytes
+            statistics.instructions += 1
+
+
+def simulate(stream: Stream, target: Target) -> Timeline:
+    """Run a stream on a machine's clock.
+
+    Raises StreamFault for records that mean nothing (see ``verify``). Memory is not modelled: what the
+    functional simulator would refuse for its content is not seen here.
+    """
+    simulation = _Simulation(stream, target)
+    statistics = [_Statistics() for _ in stream.groups]
+    outside = _Statistics()
+    group = 0
+    for node in simulation.tree:
+        index = node.record if isinstance(node, Loop) else node
+        while group < len(stream.groups) and stream.groups[group].end_record <= index:
+            group += 1
+        inside = group < len(stream.groups) and stream.groups[group].first_record <= index
+        simulation.run([node], 0, statistics[group] if inside else outside)
+    everything = [*statistics, outside]
+    return Timeline(
+        max(simulation.free),
+        {name: sum(found.busy[place] for found in everything) for place, name in enumerate(ENGINES)},
+        tuple(
+            _group_timing(found, group.index, group.label)
+            for found, group in zip(statistics, stream.groups, strict=True)
+        ),
+        sum(found.macs for found in everything),
+        sum(found.read_bytes for found in everything),
+        sum(found.written_bytes for found in everything),
+        sum(found.instructions for found in everything),
+    )
+
+
+def _group_timing(found: _Statistics, index: int, label: str) -> GroupTiming:
+    engines = {
+        name: EngineUse(found.first[place], found.last[place], found.busy[place])
+        for place, name in enumerate(ENGINES)
+        if found.first[place] >= 0
+    }
+    return GroupTiming(
+        index,
+        label,
+        min((use.start for use in engines.values()), default=0),
+        max((use.end for use in engines.values()), default=0),
+        engines,
+        found.macs,
+        found.read_bytes,
+        found.written_bytes,
+        found.instructions,
+    )

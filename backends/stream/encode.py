@@ -1,17 +1,15 @@
 """The binary form of a stream, and back.
 
-=========  =================================================================================
-bytes      meaning (integers are little endian)
-=========  =================================================================================
-0..8       ``FLEXBSTR``
-8..12      version of the format
-12..16     size of a record in bytes
-16..40     sizes of the three sections: records, directory, initial data (8 bytes each)
-40..72     SHA-256 of the sections
-72..       the records, as ``isa.RECORD`` lays them out
-then       the directory, JSON in UTF-8: machine, symbols, groups, addresses of initial data
-then       the initial data, one segment after the other
-=========  =================================================================================
+| bytes | meaning (integers are little endian) |
+|---|---|
+| 0 to 7 | ``FLEXBSTR`` |
+| 8 to 11 | version of the format |
+| 12 to 15 | size of a record in bytes |
+| 16 to 39 | sizes of the three sections, 8 bytes each: records, directory, initial data |
+| 40 to 71 | SHA-256 of the sections |
+| from 72 on | the records |
+| then | the directory, JSON in UTF-8: machine, symbols, groups, addresses of initial data |
+| then | the initial data, one segment after the other |
 """
 
 from __future__ import annotations

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from flexc.numerics.block_float import Rounding
 from flexc.options import BatchNorm, CompileOptions, Profile
-from flexc.passes.base import Pass, option_text
+from flexc.passes.allocate import Allocate
+from flexc.passes.base import Pass
 from flexc.passes.canonicalize import Canonicalize
 from flexc.passes.cse import EliminateCommonSubexpressions
 from flexc.passes.fold_quantized_weights import FoldQuantizedWeights
 from flexc.passes.fuse_lightnorm import FuseLightNorm
 from flexc.passes.insert_quantize import InsertQuantize
-from flexc.passes.pipeline_text import parse_pipeline
+from flexc.passes.map_contractions import MapContractions
 from flexc.passes.rebuild_normalization import RebuildNormalization
+from flexc.passes.schedule import Schedule
 
 
 def inference_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
     """The passes from an imported model to one that the executor and the stream emitter take."""
-    if options.profile is Profile.FP32:
-        return rebuilding_pipeline()
-    return (*rebuilding_pipeline(), *precision_pipeline(options), *machine_pipeline(options.target))
+    precision = () if options.profile is Profile.FP32 else precision_pipeline(options)
+    return (*rebuilding_pipeline(), *precision, *machine_pipeline(options.target))
 
 
 def rebuilding_pipeline() -> tuple[Pass, ...]:
@@ -52,6 +53,10 @@ def precision_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
 
 def machine_pipeline(target: str) -> tuple[Pass, ...]:
     """Where and when everything runs on the machine ``target`` (a name or a .toml file)."""
-    chosen = f"{{target={option_text(target)}}}"
-    # A mapping decides what is fused with what, a schedule the lives of buffers, an allocation their places.
-    return parse_pipeline(f"map-contractions{chosen},schedule{chosen},allocate{chosen}")
+    return (
+        # A mapping decides what can be fused with a contraction, and so what the schedule's groups are.
+        MapContractions(target),
+        # A tensor lives from the group that makes it to the last that reads it: allocate needs the order.
+        Schedule(target),
+        Allocate(target),
+    )

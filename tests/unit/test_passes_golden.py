@@ -251,6 +251,17 @@ def test_results_parse_back_in_both_forms(name: str) -> None:
     assert str(parse_module(generic(module))) == custom
 
 
+def test_the_attributes_of_the_machine_parse_back_in_both_forms() -> None:
+    (case,) = (case for case in CASES if (case.file, case.name) == ("insert-quantize.cases", "conv"))
+    graph = Graph(parse_module(case.given))
+    pipeline = "insert-quantize,fold-quantized-weights,map-contractions,schedule,allocate"
+    run_pipeline(graph, parse_pipeline(pipeline))
+    custom = str(graph.module)
+    assert custom.count("#flexblock.") > 2
+    assert str(parse_module(custom)) == custom
+    assert str(parse_module(generic(graph.module))) == custom
+
+
 @pytest.mark.parametrize("dialect", ["nn", "bfp", "lightnorm"])
 def test_generic_form_has_no_custom_assembly(dialect: str) -> None:
     name = next(name for name, text in RESULTS.items() if f" = {dialect}." in text)

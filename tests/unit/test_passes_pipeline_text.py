@@ -15,10 +15,13 @@ from flexc.options import BatchNorm, CompileOptions, Profile
 from flexc.passes.fuse_lightnorm import FuseLightNorm, LightNormRounding
 from flexc.passes.insert_quantize import InsertQuantize
 from flexc.passes.pipeline_text import parse_pipeline, pipeline_text
-from flexc.passes.pipelines import inference_pipeline, precision_pipeline, rebuilding_pipeline
+from flexc.passes.pipelines import (
+    inference_pipeline,
+    machine_pipeline,
+    precision_pipeline,
+    rebuilding_pipeline,
+)
 from flexc.passes.registry import PASS_NAMES, pass_class
-
-OWN_PASSES = [name for name in PASS_NAMES if name not in ("allocate", "map-contractions", "schedule")]
 
 
 def test_options_have_types() -> None:
@@ -73,7 +76,7 @@ def test_an_empty_pipeline_has_no_passes() -> None:
     assert parse_pipeline("  ") == ()
 
 
-@pytest.mark.parametrize("name", OWN_PASSES)
+@pytest.mark.parametrize("name", PASS_NAMES)
 def test_every_pass_is_found_and_runs_by_its_name_alone(name: str) -> None:
     found = pass_class(name)
     assert str(found()) == name
@@ -93,7 +96,7 @@ def test_pipelines_follow_the_options() -> None:
 
 def test_the_fp32_profile_quantizes_nothing() -> None:
     fp32 = inference_pipeline(CompileOptions(profile=Profile.FP32))
-    assert fp32 == rebuilding_pipeline()
+    assert fp32 == (*rebuilding_pipeline(), *machine_pipeline("flexblock"))
     assert not {"insert-quantize", "fuse-lightnorm"} & {one.name for one in fp32}
 
 

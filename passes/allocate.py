@@ -70,7 +70,7 @@ class Allocate(Pass):
                 f"{target.dram_capacity_bytes}",
                 place=Place(graph.file),
                 detail=f"constants {allocation.constant_bytes}, inputs and outputs {allocation.kept_bytes}, "
-                f"values in between {allocation.end_bytes - allocation.constant_bytes - allocation.kept_bytes}",
+                f"values in between {allocation.shared_bytes}",
                 hint="a smaller batch, narrower mantissas or a target with more DRAM would help",
             )
         return True
@@ -90,6 +90,11 @@ class _Allocation:
     def block(self) -> Block:
         """The body of the function."""
         return self.graph.main.body.block
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes that values in between share."""
+        return self.end_bytes - self.constant_bytes - self.kept_bytes
 
     def assign(self) -> None:
         """Addresses for everything, written into the attributes."""

@@ -1,13 +1,17 @@
 """Form scheduled groups and lay their results out in DRAM.
 
-    %c = bfp.conv %x, %w {mapping = ...}       ->  %c = bfp.conv %x, %w {..., schedule = #flexblock.group<3, contraction>}
-    %y = lightnorm.infer %c, ...                   %y = lightnorm.infer ... {schedule = #flexblock.group<3, contraction>,
-                                                        placement = #flexblock.placement<fp10 size ... strides [...]>}
-    %q = bfp.quantize %y                           %q = bfp.quantize ... {schedule = #flexblock.group<3, contraction>, ...}
+    %c = bfp.conv %x, %w {mapping = ...}
+    %y = lightnorm.infer %c, ...
+    %q = bfp.quantize %y
+        ->
+    %c = bfp.conv ... {schedule = #flexblock.group<3, contraction>}
+    %y = lightnorm.infer ... {schedule = #flexblock.group<3, contraction>}
+    %q = bfp.quantize ... {schedule = #flexblock.group<3, contraction>,
+                           placement = #flexblock.placement<m8 size ... strides [...], e8 size ...>}
 
 Every op that runs gets a group; constants, and reshapes that move nothing, have none. A result that something
-outside its group reads gets a placement without an address, as do constants and the arguments of the function;
-so does the table of constants that an op needs beside its operands.
+outside its group reads gets a placement without an address, as do constants and the arguments of the
+function; so does the table of constants that an op needs beside its operands.
 """
 
 from __future__ import annotations
@@ -32,8 +36,8 @@ from flexc.ir.placement import (
 )
 from flexc.ir.program import Graph
 from flexc.passes.base import Pass
-from flexc.passes.grouping import Grouping
-from flexc.passes.layout import (
+from flexc.passes.scheduling.grouping import Grouping
+from flexc.passes.scheduling.layout import (
     TABLE_OPS,
     block_placement,
     block_role,
@@ -42,7 +46,7 @@ from flexc.passes.layout import (
     shape_of,
     table_placement,
 )
-from flexc.passes.result_layout import is_alias
+from flexc.passes.scheduling.result_layout import is_alias
 from flexc.target import load_target
 
 CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)

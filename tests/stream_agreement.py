@@ -87,4 +87,3 @@ def _require_equal(name: str, found: Array, expected: Array) -> None:
     assert found.dtype == expected.dtype, name
     same = np.ascontiguousarray(found).tobytes() == np.ascontiguousarray(expected).tobytes()
     assert same, f"{name}: {np.argwhere(found != expected)[:5].tolist()} of {found.shape}"
-

@@ -35,13 +35,13 @@ from flexc.ir.program import Graph
 from flexc.ir.value_names import value_names
 from flexc.numerics.block_float import groups_shape
 from flexc.passes.allocate import base_of
-from flexc.passes.box_copies import box_copies, is_box_op, plan_copy
-from flexc.passes.contraction_plan import ContractionPlan
-from flexc.passes.dequantize_plan import DequantizePlan
-from flexc.passes.grouping import Grouping, OpenGroup
-from flexc.passes.layout import shape_of
-from flexc.passes.result_layout import result_placement
-from flexc.passes.vector_plan import VectorPlan
+from flexc.passes.scheduling.box_copies import box_copies, is_box_op, plan_copy
+from flexc.passes.scheduling.contraction_plan import ContractionPlan
+from flexc.passes.scheduling.dequantize_plan import DequantizePlan
+from flexc.passes.scheduling.grouping import Grouping, OpenGroup
+from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.result_layout import result_placement
+from flexc.passes.scheduling.vector_plan import VectorPlan
 from flexc.target.machine import Target
 
 

@@ -27,11 +27,11 @@ from flexc.ir import lightnorm, nn
 from flexc.ir.attributes import place_of
 from flexc.ir.mapping import DIMS
 from flexc.ir.placement import Plane
-from flexc.passes.contraction_plan import ContractionPlan
-from flexc.passes.contraction_tiles import loop_axis
-from flexc.passes.layout import shape_of
-from flexc.passes.tile_boxes import Tile
-from flexc.passes.vector_functions import VectorFunction, elementwise_function
+from flexc.passes.scheduling.contraction_plan import ContractionPlan
+from flexc.passes.scheduling.contraction_tiles import loop_axis
+from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.tile_boxes import Tile
+from flexc.passes.scheduling.vector_functions import VectorFunction, elementwise_function
 
 PE_USES: dict[str, PeUse] = {"reduce": PeUse.REDUCE, "chain": PeUse.CHAIN, "outputs": PeUse.OUTPUTS}
 

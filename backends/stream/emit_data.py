@@ -18,7 +18,7 @@ from flexc.ir.program import Graph
 from flexc.numerics.lightnorm import lightnorm_infer_constants
 from flexc.numerics.quantization import quantize
 from flexc.numerics.windows import Windows
-from flexc.passes.layout import shape_of
+from flexc.passes.scheduling.layout import shape_of
 
 ELEMENT_TYPES: dict[str, np.dtype[Any]] = {
     "f32": np.dtype("<f4"),

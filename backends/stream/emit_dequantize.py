@@ -8,8 +8,8 @@ from flexc.backends.stream.emit_program import FORMATS, ONE_CORE, Frame, Program
 from flexc.backends.stream.isa import Addressing, Format, Opcode
 from flexc.backends.stream.record_builder import Dim, Operand, Record
 from flexc.ir.mapping import DIMS
-from flexc.passes.dequantize_plan import DequantizePlan
-from flexc.passes.tile_boxes import Tile
+from flexc.passes.scheduling.dequantize_plan import DequantizePlan
+from flexc.passes.scheduling.tile_boxes import Tile
 
 
 def emit_dequantize(program: Program, plan: DequantizePlan) -> None:

@@ -14,9 +14,9 @@ from flexc.backends.stream.record_builder import Dim, Operand, Record
 from flexc.ir import lightnorm
 from flexc.ir.attributes import literal
 from flexc.numerics.block_float import Rounding as RoundingName
-from flexc.passes.layout import NORM_TABLE_ROWS, natural_order, pack
-from flexc.passes.stages import Stage
-from flexc.passes.vector_functions import VectorFunction, activation_function
+from flexc.passes.scheduling.layout import NORM_TABLE_ROWS, natural_order, pack
+from flexc.passes.scheduling.stages import Stage
+from flexc.passes.scheduling.vector_functions import VectorFunction, activation_function
 
 ROUNDINGS: dict[str, Rounding] = {
     RoundingName.NEAREST: Rounding.NEAREST,
@@ -64,8 +64,8 @@ def emit_stage(
 ) -> None:
     """Quantizes the box ``dims`` of ``source`` and stores mantissas and exponents.
 
-    ``keys`` name the dimensions of the box as the stage's tiles do; ``positions`` are the flat C-order index's
-    strides along them.
+    ``keys`` name the dimensions of the box as the stage's tiles do; ``positions`` are the strides of
+    the flat C-order index along them.
     """
     mantissa_plane, exponent_plane = program.placements[stage.op.out].planes
     tiles = (stage.mantissa, stage.exponent)

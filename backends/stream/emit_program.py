@@ -19,8 +19,8 @@ from flexc.backends.stream.isa import (
 )
 from flexc.backends.stream.record_builder import Dim, Operand, Record, RecordList
 from flexc.ir.placement import Placement, Plane, PlaneFormat
-from flexc.passes.buffer_slots import BufferName, BufferSlot
-from flexc.passes.tile_boxes import TileAxis
+from flexc.passes.scheduling.buffer_slots import BufferName, BufferSlot
+from flexc.passes.scheduling.tile_boxes import TileAxis
 
 FORMATS: dict[PlaneFormat, Format] = {
     "f32": Format.F32,

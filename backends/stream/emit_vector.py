@@ -1,4 +1,4 @@
-"""Vector groups: loops over tiles of one result shape, loads, functions of the vector unit, conversion, stores.
+"""Vector groups: loops over tiles of one result shape, loads, vector functions, conversion, stores.
 
 Slots are striped over the cores and one box is the chip's tile. Box copies are the same without functions.
 """
@@ -16,13 +16,13 @@ from flexc.backends.stream.emit_program import FORMATS, Frame, Program, on_chip_
 from flexc.backends.stream.isa import LOOP_LEVELS, Addressing, Opcode
 from flexc.backends.stream.record_builder import Dim, Operand, Record
 from flexc.ir.placement import Plane
-from flexc.passes.box_copies import CopyPlan
-from flexc.passes.buffer_slots import BufferSlot
-from flexc.passes.layout import PLAIN_FORMATS, shape_of
-from flexc.passes.tile_boxes import Tile, TileAxis
-from flexc.passes.vector_plan import TileSlot, VectorPlan
-from flexc.passes.vector_sources import Source, Tap, gather_rules
-from flexc.passes.vector_steps import Domain, Step
+from flexc.passes.scheduling.box_copies import CopyPlan
+from flexc.passes.scheduling.buffer_slots import BufferSlot
+from flexc.passes.scheduling.layout import PLAIN_FORMATS, shape_of
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.vector_plan import TileSlot, VectorPlan
+from flexc.passes.scheduling.vector_sources import Source, Tap, gather_rules
+from flexc.passes.scheduling.vector_steps import Domain, Step
 
 
 def emit_vector_group(program: Program, plan: VectorPlan) -> None:

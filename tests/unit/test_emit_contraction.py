@@ -53,7 +53,9 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
 def test_convolution(name: str, mode: str, tmp_path: Path) -> None:
     x_shape, w_shape, attributes = CONVOLUTIONS[name]
     constants = {"w": spread(*w_shape, seed=1), "b": spread(w_shape[0], seed=2)}
-    model = build([make_node("Conv", ["x", "w", "b"], ["y"], **attributes)], {"x": spread(*x_shape)}, constants)
+    model = build(
+        [make_node("Conv", ["x", "w", "b"], ["y"], **attributes)], {"x": spread(*x_shape)}, constants
+    )
     check_agreement(model, {"x": spread(*x_shape)}, tmp_path, CompileOptions(policy=mode))
 
 
@@ -88,7 +90,11 @@ def test_norm_and_activation_in_the_group(
     x = spread(2, 70, 9, 11)
     model = build(nodes, {"x": x}, constants, outputs=("y", "a") if kept else ("y",))
     found = check_agreement(model, {"x": x}, tmp_path, CompileOptions(batchnorm=batchnorm))
-    assert [group.label.split()[0] for group in found.stream.groups] == ["convert", "contraction", "contraction"]
+    assert [group.label.split()[0] for group in found.stream.groups] == [
+        "convert",
+        "contraction",
+        "contraction",
+    ]
 
 
 @pytest.mark.parametrize(("channels", "outputs", "group"), [(24, 24, 24), (12, 18, 3), (8, 20, 2)])

@@ -104,4 +104,3 @@ def test_dequantize(bits: int, shape: tuple[int, ...], tile: tuple[int, ...]) ->
     inputs = {"x": random(*shape)}
     simulation = simulate(emit_stream(graph, load_target("flexblock")), inputs, tensors=True)
     compare(graph, simulation, inputs)
-

@@ -93,11 +93,16 @@ def test_slice(starts: list[int], ends: list[int], steps: list[int], tmp_path: P
         "axes": np.asarray([0, 1, 2]),
         "steps": np.asarray(steps),
     }
-    nodes = [make_node("Slice", ["x", "starts", "ends", "axes", "steps"], ["s"]), make_node("Relu", ["s"], ["y"])]
+    nodes = [
+        make_node("Slice", ["x", "starts", "ends", "axes", "steps"], ["s"]),
+        make_node("Relu", ["s"], ["y"]),
+    ]
     run(tmp_path, nodes, {"x": random(5, 3, 10)}, constants)
 
 
-@pytest.mark.parametrize("pads", [[0, 0, 1, 2, 0, 0, 3, 1], [1, 2, 0, 0, 0, 1, 0, 0], [0, 0, -1, 2, 0, 0, 1, -2]])
+@pytest.mark.parametrize(
+    "pads", [[0, 0, 1, 2, 0, 0, 3, 1], [1, 2, 0, 0, 0, 1, 0, 0], [0, 0, -1, 2, 0, 0, 1, -2]]
+)
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
 def test_pad(mode: str, pads: list[int], tmp_path: Path) -> None:
     constants: dict[str, Any] = {"pads": np.asarray(pads)}

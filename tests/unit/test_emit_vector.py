@@ -67,7 +67,15 @@ def test_unary_of_positive_numbers(operator: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "shapes", [((4, 5, 6), (4, 5, 6)), ((4, 1, 6), (5, 1)), ((2, 3, 4, 4), (3, 1, 1)), ((5,), (1,)), ((), (3,)), ((), ())]
+    "shapes",
+    [
+        ((4, 5, 6), (4, 5, 6)),
+        ((4, 1, 6), (5, 1)),
+        ((2, 3, 4, 4), (3, 1, 1)),
+        ((5,), (1,)),
+        ((), (3,)),
+        ((), ()),
+    ],
 )
 @pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div", "Min", "Max"])
 def test_binary(operator: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], tmp_path: Path) -> None:
@@ -75,7 +83,9 @@ def test_binary(operator: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], 
     run(tmp_path, [make_node(operator, ["a", "b"], ["y"])], inputs)
 
 
-@pytest.mark.parametrize("constant", [random(3, 1, 1), random(1), random(2, 3, 4, 4), np.float32(3).reshape(())])
+@pytest.mark.parametrize(
+    "constant", [random(3, 1, 1), random(1), random(2, 3, 4, 4), np.float32(3).reshape(())]
+)
 def test_binary_with_a_constant(constant: Array, tmp_path: Path) -> None:
     run(tmp_path, [make_node("Mul", ["x", "c"], ["y"])], {"x": random(2, 3, 4, 4)}, {"c": constant})
 
@@ -109,7 +119,8 @@ def test_casts(to: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "keepdims"), [([1], 1), ([2, 3], 1), ([2, 3], 0), ([0, 2], 0), ([1, 3], 1), ([0, 1, 2, 3], 0), ([3], 0)]
+    ("axes", "keepdims"),
+    [([1], 1), ([2, 3], 1), ([2, 3], 0), ([0, 2], 0), ([1, 3], 1), ([0, 1, 2, 3], 0), ([3], 0)],
 )
 @pytest.mark.parametrize("operator", ["ReduceMean", "ReduceMax"])
 def test_reductions(operator: str, axes: list[int], keepdims: int, tmp_path: Path) -> None:
@@ -208,7 +219,12 @@ def test_a_value_of_the_group_that_others_read(tmp_path: Path) -> None:
 
 def test_squeeze_and_excite(tmp_path: Path) -> None:
     c = 44
-    constants = {"w1": random(11, c, 1, 1), "b1": random(11), "w2": random(c, 11, 1, 1), "b2": random(c, seed=3)}
+    constants = {
+        "w1": random(11, c, 1, 1),
+        "b1": random(11),
+        "w2": random(c, 11, 1, 1),
+        "b2": random(c, seed=3),
+    }
     nodes = [
         make_node("GlobalAveragePool", ["x"], ["p"]),
         make_node("Conv", ["p", "w1", "b1"], ["c1"]),

@@ -11,7 +11,7 @@ from flexc.ir.attributes import literal
 from flexc.ir.mapping import Dim, Mapping
 from flexc.ir.placement import Placement, Plane
 from flexc.numerics.block_float import groups_shape
-from flexc.passes.contraction_tiles import (
+from flexc.passes.scheduling.contraction_tiles import (
     ContractionTiles,
     Extents,
     ResultAxis,
@@ -21,8 +21,8 @@ from flexc.passes.contraction_tiles import (
     result_axis,
     without_units,
 )
-from flexc.passes.layout import shape_of
-from flexc.passes.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 
 AnyConvOp: TypeAlias = bfp.ConvOp | nn.ConvOp
 

@@ -21,16 +21,21 @@ from flexc.ir.mapping import MappingAttr
 from flexc.ir.placement import GroupKind, Placement
 from flexc.ir.program import Graph
 from flexc.numerics.block_float import Sign
-from flexc.passes.box_copies import is_box_op
-from flexc.passes.contraction_plan import ContractionPlan, plan_contraction, runs_in_place, tiles_of
-from flexc.passes.conv_tiles import conv_extents
-from flexc.passes.dequantize_plan import DequantizePlan, plan_dequantize
-from flexc.passes.fp32_mapping import fp32_mapping
-from flexc.passes.layout import MANTISSA_PLANES, grouped_dim, shape_of
-from flexc.passes.matmul_tiles import matmul_extents
-from flexc.passes.result_layout import is_alias, result_placement
-from flexc.passes.vector_functions import ELEMENTWISE_FUNCTIONS
-from flexc.passes.vector_plan import VectorPlan, plan_vector_group
+from flexc.passes.scheduling.box_copies import is_box_op
+from flexc.passes.scheduling.contraction_plan import (
+    ContractionPlan,
+    plan_contraction,
+    runs_in_place,
+    tiles_of,
+)
+from flexc.passes.scheduling.conv_tiles import conv_extents
+from flexc.passes.scheduling.dequantize_plan import DequantizePlan, plan_dequantize
+from flexc.passes.scheduling.fp32_mapping import fp32_mapping
+from flexc.passes.scheduling.layout import MANTISSA_PLANES, grouped_dim, shape_of
+from flexc.passes.scheduling.matmul_tiles import matmul_extents
+from flexc.passes.scheduling.result_layout import is_alias, result_placement
+from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
+from flexc.passes.scheduling.vector_plan import VectorPlan, plan_vector_group
 from flexc.target.machine import Target
 
 CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, nn.ConvOp, nn.MatMulOp)
@@ -148,7 +153,7 @@ class Grouping:
     def mapping_of(self, op: Operation) -> LoopMapping | None:
         """The mapping of a contraction, made up for one in fp32; None for another op.
 
-        Raises CompileError for a quantized contraction without one, or an fp32 one that the loops do not cover.
+        Raises CompileError for a quantized contraction without one, or one in fp32 that has no loops.
         """
         if not isinstance(op, CONTRACTIONS):
             return None
@@ -166,7 +171,7 @@ class Grouping:
             if len(shape_of(op.x)) > 4:
                 raise error(
                     "FX416",
-                    f"a convolution of {len(shape_of(op.x)) - 2} spatial dimensions has no mapping onto the machine",
+                    f"a convolution of {len(shape_of(op.x)) - 2} spatial dimensions has no mapping",
                     place=place_of(op, self.graph.file),
                     hint="one or two spatial dimensions map; it runs on the executor only",
                 )

@@ -9,7 +9,7 @@ from xdsl.ir import Operation, SSAValue
 
 from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.placement import Placement, Plane
-from flexc.passes.layout import (
+from flexc.passes.scheduling.layout import (
     block_placement,
     block_role,
     channels_last_order,

@@ -1,6 +1,7 @@
 """Results that are put together from boxes of their operands: concat, pad by edge or reflection, reshape.
 
-Each box is a tile program of its own: load, store. A reshape walks its operand and writes it in row-major order.
+Each box is a tile program of its own: load, store. A reshape walks its operand and writes it in row-major
+order.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from xdsl.ir import Operation, SSAValue
 from flexc.ir import nn
 from flexc.ir.attributes import literal
 from flexc.ir.placement import PLANE_BITS, Placement
-from flexc.passes.buffer_slots import BufferPlan, BufferSlot
-from flexc.passes.layout import FP10_RUN, natural_order, pack, shape_of
-from flexc.passes.tile_boxes import Tile
-from flexc.passes.vector_plan import domain_loops, largest_tile, smallest_tile
-from flexc.passes.vector_sources import AxisRule, Source
-from flexc.passes.vector_steps import Domain
+from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
+from flexc.passes.scheduling.layout import FP10_RUN, natural_order, pack, shape_of
+from flexc.passes.scheduling.tile_boxes import Tile
+from flexc.passes.scheduling.vector_plan import domain_loops, largest_tile, smallest_tile
+from flexc.passes.scheduling.vector_sources import AxisRule, Source
+from flexc.passes.scheduling.vector_steps import Domain
 from flexc.target.machine import Target
 
 PlacementOf: TypeAlias = Callable[[SSAValue], Placement]

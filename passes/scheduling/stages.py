@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from flexc.ir import bfp
-from flexc.passes.buffer_slots import BufferPlan, BufferSlot
-from flexc.passes.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from flexc.ir import bfp, nn
 from flexc.ir.mapping import Dim, Mapping
 from flexc.ir.placement import Placement, Plane
 from flexc.numerics.block_float import groups_shape
-from flexc.passes.contraction_tiles import (
+from flexc.passes.scheduling.contraction_tiles import (
     BatchLoop,
     ContractionTiles,
     Extents,
@@ -25,8 +25,8 @@ from flexc.passes.contraction_tiles import (
     merged_stride,
     result_axis,
 )
-from flexc.passes.layout import shape_of
-from flexc.passes.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 
 AnyMatMulOp: TypeAlias = bfp.MatMulOp | nn.MatMulOp
 

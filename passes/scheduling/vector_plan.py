@@ -16,12 +16,19 @@ from xdsl.ir import Operation, SSAValue
 
 from flexc.ir import bfp
 from flexc.ir.placement import PLANE_BITS, Placement
-from flexc.passes.buffer_slots import BufferPlan, BufferSlot
-from flexc.passes.layout import FP10_RUN, PLAIN_FORMATS, grouped_dim, shape_of, storage_order, table_placement
-from flexc.passes.stages import Stage, make_stage
-from flexc.passes.tile_boxes import Tile, TileAxis
-from flexc.passes.vector_sources import Source, broadcast_rules
-from flexc.passes.vector_steps import Domain, Step, granules, step_of
+from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
+from flexc.passes.scheduling.layout import (
+    FP10_RUN,
+    PLAIN_FORMATS,
+    grouped_dim,
+    shape_of,
+    storage_order,
+    table_placement,
+)
+from flexc.passes.scheduling.stages import Stage, make_stage
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.vector_sources import Source, broadcast_rules
+from flexc.passes.scheduling.vector_steps import Domain, Step, granules, step_of
 from flexc.target.machine import Target
 
 PlacementOf: TypeAlias = Callable[[SSAValue], Placement]

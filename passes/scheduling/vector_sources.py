@@ -15,8 +15,8 @@ from xdsl.ir import Operation, SSAValue
 from flexc.ir import nn
 from flexc.ir.attributes import literal
 from flexc.ir.placement import Plane
-from flexc.passes.layout import shape_of
-from flexc.passes.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,11 @@ class Tap:
 
 @dataclass(frozen=True)
 class AxisRule:
-    """One operand dimension: coordinate ``start + scale * d`` for element ``d`` of domain dimension ``follows``.
+    """One operand dimension.
 
-    ``halo`` elements more than that are taken; ``taps`` tells the elements from one iteration of an added
-    dimension to the next. ``follows`` None takes ``count`` elements whole.
+    Its coordinate is ``start + scale * d`` for element ``d`` of domain dimension ``follows``. ``halo``
+    elements more than that are taken; ``taps`` tells the elements from one iteration of an added dimension to
+    the next. ``follows`` None takes ``count`` elements whole.
     """
 
     dim: int
@@ -173,7 +174,7 @@ def transpose_rules(op: nn.TransposeOp, order: Sequence[int]) -> tuple[AxisRule,
 
 
 def pad_rules(op: nn.PadOp, order: Sequence[int]) -> tuple[AxisRule, ...]:
-    """The rules of an operand padded with a constant: coordinates before 0 and from the extent on are outside."""
+    """The rules of an operand padded with a constant: coordinates that it does not have are outside."""
     shape = shape_of(op.x)
     pads = literal(op.pads)
     assert isinstance(pads, tuple)
@@ -184,7 +185,7 @@ def pad_rules(op: nn.PadOp, order: Sequence[int]) -> tuple[AxisRule, ...]:
 
 
 def gather_rules(op: nn.GatherOp, order: Sequence[int]) -> tuple[tuple[AxisRule, ...], tuple[AxisRule, ...]]:
-    """The rules of a gather's operand (its axis follows the last dimension of the indices) and of the indices."""
+    """The rules of a gather's operand, except along the gathered axis, and those of its indices."""
     shape, indices = shape_of(op.x), shape_of(op.indices)
     axis, rank = int(op.axis.value.data) % len(shape), len(indices)
     operand, index = [], []

@@ -15,11 +15,11 @@ from xdsl.ir import SSAValue
 from flexc.ir import bfp
 from flexc.ir.mapping import Dim
 from flexc.ir.placement import Placement
-from flexc.passes.buffer_slots import BufferPlan, BufferSlot
-from flexc.passes.layout import grouped_dim, shape_of, storage_order
-from flexc.passes.tile_boxes import Tile, TileAxis
-from flexc.passes.vector_plan import domain_loops, largest_tile, smallest_tile
-from flexc.passes.vector_steps import Domain
+from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
+from flexc.passes.scheduling.layout import grouped_dim, shape_of, storage_order
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.vector_plan import domain_loops, largest_tile, smallest_tile
+from flexc.passes.scheduling.vector_steps import Domain
 from flexc.target.machine import Target
 
 OTHER_DIMS: tuple[Dim, ...] = ("n", "p", "q")

@@ -1,7 +1,7 @@
 """How each op outside of contractions is computed on tiles: a function of the vector unit, or only a load.
 
-One table, keyed by op class. An op with a result put together from several boxes (``flexc.passes.box_copies``)
-is not in it.
+One table, keyed by op class. An op with a result put together from several boxes is not in it, but in
+:mod:`flexc.passes.scheduling.box_copies`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from xdsl.ir import Operation, SSAValue
 
 from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.attributes import literal
-from flexc.passes.layout import NORM_TABLE_ROWS, grouped_dim
-from flexc.passes.vector_functions import (
+from flexc.passes.scheduling.layout import NORM_TABLE_ROWS, grouped_dim
+from flexc.passes.scheduling.vector_functions import (
     ELEMENTWISE_FUNCTIONS,
     VectorFunction,
     activation_function,
     elementwise_function,
 )
-from flexc.passes.vector_sources import (
+from flexc.passes.scheduling.vector_sources import (
     AxisRule,
     Source,
     broadcast_rules,
@@ -52,8 +52,8 @@ class Step:
 
     ``function`` None: the result is the one operand as it was loaded. ``taps`` are the extents of added
     dimensions, reduced; ``row`` the domain dimensions that are one row. ``norm`` is LightNorm's rounding,
-    for its unit in place of the vector unit. Operands that the group itself computes are sources too; they are
-    not loaded.
+    for its unit in place of the vector unit. Operands that the group itself computes are sources too; they
+    are not loaded.
     """
 
     op: Operation

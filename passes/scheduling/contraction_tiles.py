@@ -15,7 +15,7 @@ from flexc.ir import bfp, nn
 from flexc.ir.mapping import DIMS, Dim
 from flexc.ir.mapping import Mapping as LoopMapping
 from flexc.ir.placement import Plane
-from flexc.passes.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 
 ContractionOp: TypeAlias = bfp.ConvOp | bfp.MatMulOp | nn.ConvOp | nn.MatMulOp
 

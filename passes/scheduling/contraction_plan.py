@@ -16,14 +16,14 @@ from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.mapping import Mapping as LoopMapping
 from flexc.ir.placement import Placement, Plane
 from flexc.numerics.block_float import groups_shape
-from flexc.passes.buffer_slots import BufferName, BufferPlan, BufferSlot
-from flexc.passes.contraction_tiles import ContractionOp, ContractionTiles
-from flexc.passes.conv_tiles import conv_tiles
-from flexc.passes.layout import NORM_TABLE_ROWS, grouped_dim, shape_of
-from flexc.passes.matmul_tiles import matmul_tiles
-from flexc.passes.stages import Stage, make_stage
-from flexc.passes.tile_boxes import Tile, TileAxis
-from flexc.passes.vector_functions import ACCUMULATOR_FUNCTIONS
+from flexc.passes.scheduling.buffer_slots import BufferName, BufferPlan, BufferSlot
+from flexc.passes.scheduling.contraction_tiles import ContractionOp, ContractionTiles
+from flexc.passes.scheduling.conv_tiles import conv_tiles
+from flexc.passes.scheduling.layout import NORM_TABLE_ROWS, grouped_dim, shape_of
+from flexc.passes.scheduling.matmul_tiles import matmul_tiles
+from flexc.passes.scheduling.stages import Stage, make_stage
+from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
+from flexc.passes.scheduling.vector_functions import ACCUMULATOR_FUNCTIONS
 from flexc.target.machine import Target
 
 PlacementOf: TypeAlias = Callable[[SSAValue], Placement]
@@ -116,7 +116,9 @@ def plan_contraction(
     *,
     stored: bool = True,
 ) -> ContractionPlan | None:
-    """The plan of a group, its result ``stored`` in DRAM or not; None where the tiles do not hold whole groups of a quantization.
+    """The plan of a group, its result ``stored`` in DRAM or not.
+
+    None where the tiles do not hold whole groups of a quantization.
 
     Whether the buffers have room is for the caller to ask (``buffers.overflow``).
     """
@@ -187,7 +189,7 @@ def _parameters(
 def _parameter(
     label: str, op: Operation, value: SSAValue | None, rows: int, tiles: ContractionTiles, buffers: BufferPlan
 ) -> Parameter:
-    """Channels lie along the axes from the channel axis on (g and o where they stay apart), rows before them."""
+    """Channels lie along the axes from the channel axis on (g and o where they stay apart)."""
     first = len(tiles.result) - 2 if tiles.channel_axis is None else tiles.channel_axis
     channels = tuple(chip_axis(tiles, axis, 32) for axis in range(first, len(tiles.result)))
     total = max(axis.limit * axis.stride_bits for axis in channels)

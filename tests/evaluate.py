@@ -14,6 +14,7 @@ from flexc import numerics
 from flexc.ir import bfp, nn
 from flexc.ir.kernel_calls import KernelCall, kernel_call
 from flexc.ir.program import Graph
+from flexc.ir.tensor_op import spec_of
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -23,9 +24,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     values = evaluate_values(graph, inputs)
     last = graph.main.body.block.last_op
     assert isinstance(last, ReturnOp)
-    return {
-        name: np.asarray(values[x]) for name, x in zip(graph.output_names, last.operands, strict=True)
-    }
+    return {name: np.asarray(values[x]) for name, x in zip(graph.output_names, last.operands, strict=True)}
 
 
 def evaluate_values(graph: Graph, inputs: Mapping[str, Array]) -> dict[SSAValue, Any]:
@@ -44,7 +43,11 @@ def evaluate_values(graph: Graph, inputs: Mapping[str, Array]) -> dict[SSAValue,
             case ReturnOp():
                 pass
             case _:
-                values[op.results[0]] = _apply(kernel_call(op), values)
+                result = _apply(kernel_call(op), values)
+                assert tuple(result.shape) == spec_of(op.results[0].type).shape, (
+                    f"{op.name} of the wrong shape"
+                )
+                values[op.results[0]] = result
     return values
 
 

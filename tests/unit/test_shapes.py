@@ -68,6 +68,12 @@ def test_refused_convolutions(changed: dict[str, object], message: str) -> None:
         window_shapes.conv(**{**operands, **attributes, **changed})  # type: ignore[arg-type]
 
 
+def test_a_window_that_starts_in_the_trailing_padding_is_left_out() -> None:
+    attributes = {"stride": (3,), "pads": (1, 1), "dilation": (1,)}
+    assert window_shapes.windows((8,), (2,), ceil_mode=True, **attributes) == (3,)
+    assert window_shapes.windows((9,), (2,), ceil_mode=True, **attributes) == (4,)
+
+
 @pytest.mark.parametrize("spec", [F, INTEGERS, TRUTHS, TensorSpec((), "i32")])
 def test_types_stand_for_specs(spec: TensorSpec) -> None:
     assert spec_of(tensor_type(spec)) == spec

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from xdsl.parser import Parser
 
 from flexc.backends.stream.isa import FUNCTIONS, LANES_AND_UNITS
 from flexc.cli.targets import rows_of, targets
 from flexc.diagnostics import CompileError
+from flexc.ir.mapping import MappingAttr
+from flexc.ir.program import make_context
+from flexc.mapping.legality import check
 from flexc.target import catalog_names, load_target, parse_target
 from flexc.target.load import CATALOG
+from tests.mapping_problems import conv_problem
 
 TEXT = (CATALOG / "flexblock.toml").read_text()
+HARDWARE = (Path(__file__).parents[2] / "docs" / "hardware.md").read_text()
 
 
 def codes(text: str) -> list[tuple[str, str]]:
@@ -149,3 +157,51 @@ def test_command_lists() -> None:
     assert json.loads(CliRunner().invoke(targets, ["--format", "json"]).output) == list(catalog_names())
     table = CliRunner().invoke(targets, []).output
     assert all(name in table for name in catalog_names())
+
+
+def table_rows(text: str, first_header: str) -> list[list[str]]:
+    """Cells of the body of the Markdown table whose header starts so."""
+    lines = text[text.index(first_header) :].splitlines()[2:]
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines)
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_the_documentation_quotes_the_array() -> None:
+    for widths, multipliers, array, macs, held in table_rows(HARDWARE, "| mantissas |"):
+        a_bits, b_bits = (int(width) for width in widths.split(" x "))
+        shape = load_target("flexblock").pe_shape(a_bits, b_bits)
+        assert int(multipliers) == shape.multipliers_per_mac
+        assert array == f"{shape.lanes} x {shape.units}"
+        assert int(macs) == 9 * shape.lanes * shape.units
+        assert int(held) == shape.held_bits
+
+
+def test_the_documentation_quotes_the_targets() -> None:
+    rows = table_rows(HARDWARE, "| | flexblock-edge |")
+    for column, name in enumerate(("flexblock-edge", "flexblock", "flexblock-cloud"), 1):
+        target = load_target(name)
+        buffers = (target.operand_buffer_bytes, target.held_buffer_bytes, target.psum_buffer_bytes)
+        dram = (
+            target.dram_bytes_per_second / 1e9,
+            target.dram_capacity_bytes / 2**30,
+            target.dram_pj_per_bit,
+        )
+        engines = (
+            target.converter_elements_per_cycle,
+            target.vector_elements_per_cycle,
+            target.lightnorm_elements_per_cycle,
+        )
+        assert [row[column] for row in rows] == [
+            f"{target.cores}, {target.clock_mhz:g} MHz",
+            " / ".join(f"{size // 1024}" for size in buffers) + " KiB",
+            "{:g} GB/s, {:g} GiB, {:g} pJ/bit".format(*dram),
+            " / ".join(map(str, engines)),
+        ]
+
+
+def test_the_mapping_that_the_documentation_reads_is_legal() -> None:
+    (quoted,) = re.findall(r"```\n(#flexblock.mapping<.*?>)\n```", HARDWARE, re.DOTALL)
+    attribute = Parser(make_context(), " ".join(quoted.split())).parse_attribute()
+    assert isinstance(attribute, MappingAttr)
+    problem = conv_problem((1, 64, 16, 16), 64, (3, 3), pad=1)
+    assert check(problem, attribute.data, load_target("flexblock")) == []

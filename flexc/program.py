@@ -18,6 +18,7 @@ from flexc.backends.agreement import Agreement, DisagreementError, compare
 from flexc.backends.executor.emit import EmittedProgram, emit_program, input_specs, output_specs
 from flexc.backends.executor.run import Executable, Keep, Kept, explain, weights_of
 from flexc.backends.stream.encode import encode, read_stream
+from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.listing import disassemble, initial_bytes
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.run import simulate_file
@@ -158,8 +159,12 @@ class Program:
         if engine == "executor":
             return EngineRun(self._execute(inputs, kept if tensors else None), kept.arrays, None)
         if engine == "stream":
-            return EngineRun(*self._simulate(inputs, tensors), None)
-        # The executor first: where inputs are at fault, its messages name the node.
+            try:
+                return EngineRun(*self._simulate(inputs, tensors), None)
+            except StreamFault:
+                # A NaN in the inputs stops the machine, too; the executor's message names the node.
+                self._execute(inputs, None)
+                raise
         expected = self._execute(inputs, kept)
         outputs, simulated = self._simulate(inputs, True)
         exact = not any(isinstance(op, nn.ConvOp | nn.MatMulOp) for op in self.graph.main.body.block.ops)

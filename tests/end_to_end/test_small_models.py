@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from flexc.backends.stream.assemble import assemble
 from flexc.backends.stream.encode import encode
 from flexc.cli import main
 from flexc.diagnostics import CompileError
-from flexc.program import Program
+from flexc.program import Engine, Program
 from tests.json_schema import violations
 
 Array = npt.NDArray[Any]
@@ -289,9 +290,11 @@ def test_a_nan_names_the_node(tmp_path: Path) -> None:
     program = flexc.compile(convolutional(tmp_path / "small.onnx"), output=tmp_path / "a", batch=2)
     image = MODELS["convolutional"][1]["image"].copy()
     image[1, 2, 3, 4] = np.inf
-    for each in (program, flexc.load(tmp_path / "a")):
+    loaded = flexc.load(tmp_path / "a")
+    engines: tuple[Engine, ...] = ("executor", "stream", "both")
+    for each, engine in itertools.product((program, loaded), engines):
         with pytest.raises(CompileError, match=r"FX601.*'conv1' \(Conv, node 0\)") as failure:
-            each.run({"image": image})
+            each.run({"image": image}, engine)
         assert "index [1, 2, 3, 4]" in str(failure.value)
 
 

@@ -105,6 +105,9 @@ def expand_groups(per_group: NDArray[Any], shape: tuple[int, ...], tile: tuple[i
     return per_group
 
 
+_UNKNOWN = (0, 0)
+
+
 class BlockTensor:
     """A tensor of signed mantissas q and group exponents E; its elements are q * 2^(E - 127 - (p - 1)).
 
@@ -112,7 +115,16 @@ class BlockTensor:
     asked; both are exact. ``exponent`` is uint8 of shape ceil(dim / tile). Neither plane may be changed.
     """
 
-    __slots__ = ("_mantissa", "_prepared", "_values", "exponent", "format", "shape", "tile")
+    __slots__ = (
+        "_exponent_range",
+        "_mantissa",
+        "_prepared",
+        "_values",
+        "exponent",
+        "format",
+        "shape",
+        "tile",
+    )
 
     def __init__(
         self,
@@ -131,6 +143,7 @@ class BlockTensor:
         self.tile = tile
         self._mantissa = mantissa
         self._values = values
+        self._exponent_range: tuple[int, int] | None = _UNKNOWN
         self._prepared: dict[Hashable, NDArray[Any]] = {}
 
     @classmethod
@@ -181,9 +194,15 @@ class BlockTensor:
         """The elements in fp32: exact, since a mantissa has at most 24 bits and 2^-149 is the least unit."""
         if self._values is None:
             assert self._mantissa is not None
-            unit = np.ldexp(np.float32(1), self._unit_exponent())
-            self._values = self._mantissa.astype(np.float32) * expand_groups(unit, self.shape, self.tile)
+            self._values = self._mantissa.astype(np.float32) * expand_groups(
+                self.unit(), self.shape, self.tile
+            )
         return self._values
+
+    def unit(self) -> NDArray[np.float32]:
+        """2^u of each group, the value of a mantissa of 1; of no meaning for groups of zeros."""
+        unit: NDArray[np.float32] = np.ldexp(np.float32(1), self._unit_exponent())
+        return unit
 
     def _unit_exponent(self) -> NDArray[np.int32]:
         """u = E - 127 - (p - 1) of each group; groups of exponent 0 hold zeros, so any unit does for them."""
@@ -192,10 +211,12 @@ class BlockTensor:
 
     def exponent_range(self) -> tuple[int, int] | None:
         """The least and the largest exponent of the groups that are not all zero, or None without any."""
-        if not self.exponent.any():
-            return None
-        # Zero exponents wrap to 255 and lose the minimum.
-        return int((self.exponent - np.uint8(1)).min()) + 1, int(self.exponent.max())
+        if self._exponent_range is _UNKNOWN:
+            largest = int(self.exponent.max(initial=0))
+            # Zero exponents wrap to 255 and lose the minimum.
+            least = int((self.exponent - np.uint8(1)).min(initial=255)) + 1
+            self._exponent_range = (least, largest) if largest else None
+        return self._exponent_range
 
     def prepared(self, key: Hashable, build: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """What ``build`` made when first asked for ``key``: layouts of weights that kernels use again."""

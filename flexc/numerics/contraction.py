@@ -1,10 +1,4 @@
-"""Contraction of two block tensors, segment by segment, on the BLAS (numerics specification, section 2).
-
-The products of a segment are whole multiples of one power of two. So a float matrix product of the
-dequantized operands is exact, in any order and with or without fused multiply-add, as long as the integer
-sum fits the significand and that power of two is representable: fp32 for the narrow formats at their
-default lengths, fp64 for the wide ones. What fits neither goes to the reference.
-"""
+"""Contraction of two block tensors, segment by segment, on the BLAS (numerics specification, section 2)."""
 
 from __future__ import annotations
 
@@ -15,39 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.numerics.block_float import EXPONENT_BIAS, BlockTensor
-from flexc.numerics.contraction_bounds import columns_bound, rows_bound, rows_exact_as_a_whole
+from flexc.numerics.block_float import BlockTensor
+from flexc.numerics.contraction_bounds import bound_pays, columns_bound, rows_bound, rows_exact_as_a_whole
 from flexc.numerics.contraction_reference import block_matmul_reference
 from flexc.numerics.errors import require_finite
+from flexc.numerics.exact_arithmetic import (
+    FP32,
+    FloatDtype,
+    SegmentProduct,
+    cannot_overflow,
+    columns_of,
+    exact_dtype,
+)
 
-FloatDtype = np.dtype[np.float32] | np.dtype[np.float64]
-FP32: np.dtype[np.float32] = np.dtype(np.float32)
-FP64: np.dtype[np.float64] = np.dtype(np.float64)
-
+_ROWS_TO_REUSE_COLUMNS = 256
 _BLOCK_BYTES = 1 << 20
-_LEAST_SUBNORMAL_EXPONENT = -149
 _MOST_ROWS_DONE_TWICE = 0.35
-
-
-def exact_dtype(a: BlockTensor, b: BlockTensor, longest_segment: int) -> FloatDtype | None:
-    """The narrowest float type in which the sum of any segment of the two is exact, or None.
-
-    fp64 is then rounded to fp32 once. Its exponents reach further than any two units' sum, so only fp32
-    needs the range of the exponents checked.
-    """
-    largest_sum = longest_segment * a.format.largest_magnitude * b.format.largest_magnitude
-    if largest_sum > 1 << 53:
-        return None
-    if largest_sum > 1 << 24:
-        return FP64
-    a_range, b_range = a.exponent_range(), b.exponent_range()
-    if a_range is None or b_range is None:
-        return FP32
-    bias = 2 * EXPONENT_BIAS + a.format.magnitude_bits + b.format.magnitude_bits - 2
-    unit_least = a_range[0] + b_range[0] - bias
-    unit_most = a_range[1] + b_range[1] - bias
-    in_range = unit_least >= _LEAST_SUBNORMAL_EXPONENT and unit_most + largest_sum.bit_length() <= 127
-    return FP32 if in_range else FP64
 
 
 def run_slices(length: int, *cuts: tuple[int, int]) -> list[slice]:
@@ -58,8 +35,7 @@ def run_slices(length: int, *cuts: tuple[int, int]) -> list[slice]:
     bounds = {0, length}
     for offset, extent in cuts:
         bounds.update(range(extent - offset % extent, length, extent))
-    ordered = sorted(bounds)
-    return [slice(start, stop) for start, stop in pairwise(ordered)]
+    return [slice(start, stop) for start, stop in pairwise(sorted(bounds))]
 
 
 def longest(runs: Sequence[slice]) -> int:
@@ -67,23 +43,38 @@ def longest(runs: Sequence[slice]) -> int:
     return max((run.stop - run.start for run in runs), default=0)
 
 
+def rows_per_block(columns: NDArray[Any]) -> int:
+    """How many rows to contract at once: few enough for the cache, enough to use the columns again.
+
+    ``columns`` are [..., K, N]; a block holds its rows, their products with the columns, rounded, and sums.
+    """
+    depth, outputs = columns.shape[-2:]
+    itemsize = columns.dtype.itemsize
+    of_rows, of_sums = itemsize * depth, (itemsize + 8) * outputs
+    return max(_BLOCK_BYTES // int(max(of_rows, of_sums, 1)), _ROWS_TO_REUSE_COLUMNS)
+
+
 def accumulate_segments(
-    rows: NDArray[Any], columns: NDArray[Any], segments: Sequence[slice], acc: NDArray[np.float32]
+    rows: NDArray[Any],
+    columns: NDArray[Any],
+    segments: Sequence[slice],
+    bias: NDArray[np.float32] | None,
+    acc: NDArray[np.float32],
 ) -> None:
-    """acc[..., M, N] = the sum over segments of ``rows[..., k] @ columns[..., k, :]``, in fp32, in order.
+    """acc[..., M, N] = the sum over segments of ``rows[..., k] @ columns[..., k, :]``, in order, + bias.
 
     ``rows`` and ``columns`` are dequantized, both in the type that :func:`exact_dtype` gave.
     """
-    exact = np.empty(acc.shape, rows.dtype)
-    narrow = exact if rows.dtype == FP32 else np.empty(acc.shape, np.float32)
+    products = SegmentProduct(acc.shape, rows.dtype)
+    at_once = len(segments) == 1 and bias is not None
+    # Starting from a zero of sign + leaves no -0 that the BLAS may have made.
+    first = bias + np.float32(0) if at_once and bias is not None else np.float32(0)
     if not segments:
         acc.fill(0)
     for position, k in enumerate(segments):
-        np.matmul(rows[..., k], columns[..., k, :], out=exact)
-        if narrow is not exact:
-            np.copyto(narrow, exact, casting="same_kind")
-        # Starting from +0 also turns a -0 product of the BLAS into +0.
-        np.add(acc if position else np.float32(0), narrow, out=acc)
+        np.add(acc if position else first, products.of(rows[..., k], columns[..., k, :]), out=acc)
+    if bias is not None and not at_once:
+        np.add(acc, bias, out=acc)
 
 
 def contract_rows(
@@ -91,23 +82,24 @@ def contract_rows(
     columns: NDArray[Any],
     segments: Sequence[slice],
     whole: NDArray[np.bool_] | None,
+    bias: NDArray[np.float32] | None,
     acc: NDArray[np.float32],
 ) -> None:
-    """acc[M, N] = rows[M, K] @ columns[K, N] in segments; at once for rows that are exact ``whole``.
+    """:func:`accumulate_segments` of [M, K] and [K, N]; at once for rows that are exact as a ``whole``.
 
     A few other rows are cheaper done again than kept out of the product.
     """
     if whole is None or len(segments) == 1:
-        accumulate_segments(rows, columns, segments, acc)
+        accumulate_segments(rows, columns, segments, bias, acc)
         return
     again = np.flatnonzero(~whole)
     if len(again) > _MOST_ROWS_DONE_TWICE * len(whole):
-        accumulate_segments(rows, columns, segments, acc)
+        accumulate_segments(rows, columns, segments, bias, acc)
         return
-    accumulate_segments(rows, columns, [slice(0, rows.shape[1])], acc)
+    accumulate_segments(rows, columns, [slice(0, rows.shape[1])], bias, acc)
     if len(again):
         exact = np.empty((len(again), acc.shape[1]), np.float32)
-        accumulate_segments(rows[again], columns, segments, exact)
+        accumulate_segments(rows[again], columns, segments, bias, exact)
         acc[again] = exact
 
 
@@ -125,46 +117,53 @@ def block_matmul(
     if dtype is None:
         return block_matmul_reference(a, b, bias)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        y = (
-            _matmul_shared(a, b, segments, dtype)
-            if len(b.shape) == 2
-            else _matmul_batched(a, b, segments, dtype)
-        )
-    return finish(y, bias, "block_matmul")
+        contract = _matmul_shared if len(b.shape) == 2 else _matmul_batched
+        y = contract(a, b, segments, dtype)
+        if bias is not None:
+            y += bias
+    require_finite_result(y, a, b, a.shape[-1], bias, "block_matmul")
+    return y
 
 
-def finish(y: NDArray[np.float32], bias: NDArray[np.float32] | None, op: str) -> NDArray[np.float32]:
-    """Add ``bias`` in place, and check that the result is finite."""
+def require_finite_result(
+    y: NDArray[np.float32],
+    a: BlockTensor,
+    b: BlockTensor,
+    terms: int,
+    bias: NDArray[np.float32] | None,
+    op: str,
+) -> None:
+    """Raise NonFiniteError if ``y``, of outputs of ``terms`` products, or the bias is not finite."""
+    if cannot_overflow(a, b, terms, bias):
+        return
     if bias is not None:
         require_finite(bias, op, "bias")
-        with np.errstate(over="ignore", invalid="ignore"):
-            y += bias
     require_finite(y, op, "y")
-    return y
 
 
 def _matmul_shared(
     a: BlockTensor, b: BlockTensor, segments: Sequence[slice], dtype: FloatDtype
 ) -> NDArray[np.float32]:
     """Every row of ``a``, whatever its batch, times one matrix."""
-    depth, columns = b.shape
+    depth, width = b.shape
     rows = a.values.reshape(-1, depth)
-    weights = b.prepared(("columns", dtype), lambda: b.values.astype(dtype, copy=False))
+    columns = columns_of(b, "matrix", dtype, lambda values: values)
     whole = None
-    if dtype == FP32 and len(segments) > 1:
+    if dtype == FP32 and bound_pays(len(segments), len(rows) * width, a.values.size):
         whole = rows_exact_as_a_whole(rows_bound(a), columns_bound(b, axes=(0,)))
-    y = np.empty((len(rows), columns), np.float32)
-    step = max(1, _BLOCK_BYTES // (dtype.itemsize * max(depth, columns, 1)))
+    y = np.empty((len(rows), width), np.float32)
+    step = rows_per_block(columns)
     for start in range(0, len(rows), step):
         block = slice(start, start + step)
         contract_rows(
             rows[block].astype(dtype, copy=False),
-            weights,
+            columns,
             segments,
             None if whole is None else whole[block],
+            None,
             y[block],
         )
-    return y.reshape(*a.shape[:-1], columns)
+    return y.reshape(*a.shape[:-1], width)
 
 
 def _matmul_batched(
@@ -172,5 +171,7 @@ def _matmul_batched(
 ) -> NDArray[np.float32]:
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = np.empty((*batch, a.shape[-2], b.shape[-1]), np.float32)
-    accumulate_segments(a.values.astype(dtype, copy=False), b.values.astype(dtype, copy=False), segments, y)
+    left = a.values.astype(dtype, copy=False)
+    right = b.values.astype(dtype, copy=False)
+    accumulate_segments(left, right, segments, None, y)
     return y

@@ -22,6 +22,8 @@ _NO_GROUP = 255
 # Norms are summed in fp32; 2 % covers the rounding of 2^17 terms with a wide margin.
 _LIMIT = 0.98 * 2.0**24
 _MOST_TERMS = 1 << 17
+# Of a look at the rows, in additions of an element to an accumulator.
+_FIXED_COST = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ def rows_exact_as_a_whole(rows: LengthBound | None, columns: LengthBound | None)
         return None
     longest_column = float(columns.in_units().max(initial=0.0))
     return rows.in_units().ravel() * longest_column < _LIMIT
+
+
+def bound_pays(segments: int, outputs: int, elements: int) -> bool:
+    """Whether to look for rows that are exact as a whole: an estimate of additions saved against work done.
+
+    ``outputs`` are all outputs of the contraction, ``elements`` those of the operand whose rows are measured.
+    """
+    return (segments - 1) * outputs > 2 * elements + _FIXED_COST
 
 
 def least_exponent(t: BlockTensor, axes: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -8,25 +8,24 @@ depthwise weights multiply and add tap by tap instead. Tiles that a window split
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.contraction import (
-    FP32,
-    FP64,
-    FloatDtype,
     contract_rows,
-    exact_dtype,
-    finish,
     longest,
+    require_finite_result,
+    rows_per_block,
     run_slices,
 )
 from flexc.numerics.contraction_bounds import (
     LengthBound,
+    bound_pays,
     columns_bound,
     least_exponent,
     rows_exact_as_a_whole,
@@ -34,11 +33,10 @@ from flexc.numerics.contraction_bounds import (
 )
 from flexc.numerics.convolution_depthwise import depthwise_conv
 from flexc.numerics.convolution_geometry import ConvGeometry
-from flexc.numerics.convolution_patches import Patches, pad_channels_last, taps_are_separate, windows_of
+from flexc.numerics.convolution_patches import Patches, channels_second, reduce_windows, taps_are_separate
 from flexc.numerics.convolution_reference import block_conv_reference
 from flexc.numerics.convolution_windows import conv_by_positions
-
-_BLOCK_BYTES = 1 << 20
+from flexc.numerics.exact_arithmetic import FP32, FloatDtype, columns_of, exact_dtype
 
 
 def block_conv(
@@ -57,62 +55,73 @@ def block_conv(
     together, NonFiniteError where a rounding overflows.
     """
     geometry = ConvGeometry.of(x.shape, w.shape, stride=stride, pads=pads, dilation=dilation, group=group)
+    if bias is not None and bias.shape != w.shape[:1]:
+        raise ValueError(f"bias of shape {list(bias.shape)} for {w.shape[0]} output channels")
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        y = _conv(x, w, geometry)
-        if y is None:
-            return block_conv_reference(x, w, bias, stride=stride, pads=pads, dilation=dilation, group=group)
-    return np.moveaxis(finish(y, bias, "block_conv"), -1, 1)
+        y = _conv(x, w, bias, geometry)
+    if y is None:
+        return block_conv_reference(x, w, bias, stride=stride, pads=pads, dilation=dilation, group=group)
+    result = channels_second(y)
+    require_finite_result(result, x, w, prod(w.shape[1:]), bias, "block_conv")
+    return result
 
 
-def _conv(x: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArray[np.float32] | None:
-    """y [N, spatial..., O] without a bias, or None where only the reference is exact."""
+def _conv(
+    x: BlockTensor, w: BlockTensor, bias: NDArray[np.float32] | None, geometry: ConvGeometry
+) -> NDArray[np.float32] | None:
+    """y [N, spatial..., O], or None where only the reference is exact."""
     if not taps_are_separate(x, w, geometry.kernel):
         segment = min(prod(w.shape[1:]), prod(x.tile[1:]), prod(w.tile[1:]))
         dtype = exact_dtype(x, w, segment)
-        return None if dtype is None else conv_by_positions(x, w, geometry, dtype)
+        if dtype is None:
+            return None
+        y = conv_by_positions(x, w, geometry, dtype)
+        return y if bias is None else y + bias
     if w.shape[1] == 1:
-        return depthwise_conv(x, w, geometry)
+        return depthwise_conv(x, w, bias, geometry)
     channels = w.shape[1]
     runs = [run_slices(channels, (g * channels, x.tile[1]), (0, w.tile[1])) for g in range(geometry.group)]
     dtype = exact_dtype(x, w, max(longest(cut) for cut in runs))
-    return None if dtype is None else _conv_by_patches(x, w, geometry, runs, dtype)
+    return None if dtype is None else _conv_by_patches(x, w, bias, geometry, runs, dtype)
 
 
 def _conv_by_patches(
-    x: BlockTensor, w: BlockTensor, geometry: ConvGeometry, runs: Sequence[Sequence[slice]], dtype: FloatDtype
+    x: BlockTensor,
+    w: BlockTensor,
+    bias: NDArray[np.float32] | None,
+    geometry: ConvGeometry,
+    runs: Sequence[Sequence[slice]],
+    dtype: FloatDtype,
 ) -> NDArray[np.float32]:
-    channels, outputs = w.shape[1], w.shape[0] // geometry.group
+    groups, channels, outputs = geometry.group, w.shape[1], w.shape[0] // geometry.group
     taps = prod(geometry.kernel)
-    weights = w.prepared(
-        ("patch columns", geometry.group, dtype), lambda: _patch_columns(w, geometry.group, dtype)
-    )
-    whole = _exact_patches(x, w, geometry) if dtype == FP32 else None
-    y = np.empty((x.shape[0], *geometry.y_spatial, w.shape[0]), np.float32)
+    columns = columns_of(w, f"patches in {groups} groups", dtype, partial(_patch_columns, groups))
+    y = aligned_empty((x.shape[0], *geometry.y_spatial, w.shape[0]), np.float32)
     patches = Patches.of(x.values, geometry, dtype)
-    for block in patches.blocks(_BLOCK_BYTES // (dtype.itemsize * taps * channels)):
-        for g, cut in enumerate(runs):
+    segments = [
+        [slice(t * channels + c.start, t * channels + c.stop) for c in cut for t in range(taps)]
+        for cut in runs
+    ]
+    whole = None
+    if dtype == FP32 and bound_pays(max(len(cut) for cut in segments), y.size, x.values.size):
+        whole = _exact_patches(x, w, geometry)
+    for block in patches.blocks(rows_per_block(columns)):
+        exact_rows = None if whole is None else whole[block].reshape(-1)
+        for g in range(groups):
             rows = patches.rows(block, slice(g * channels, (g + 1) * channels))
-            segments = [
-                slice(t * channels + c.start, t * channels + c.stop) for c in cut for t in range(taps)
-            ]
-            target = y[block][..., g * outputs : (g + 1) * outputs]
-            acc = (
-                target.reshape(-1, outputs)
-                if geometry.group == 1
-                else np.empty((len(rows), outputs), np.float32)
-            )
-            contract_rows(rows, weights[g], segments, None if whole is None else whole[block].ravel(), acc)
-            if geometry.group > 1:
+            own = slice(g * outputs, (g + 1) * outputs)
+            target = y[block][..., own]
+            acc = target.reshape(-1, outputs) if groups == 1 else np.empty((len(rows), outputs), np.float32)
+            contract_rows(rows, columns[g], segments[g], exact_rows, None if bias is None else bias[own], acc)
+            if groups > 1:
                 target[...] = acc.reshape(target.shape)
     return y
 
 
-def _patch_columns(w: BlockTensor, group: int, dtype: FloatDtype) -> NDArray[Any]:
-    """w as [group, taps * channels, outputs], contiguous."""
-    outputs = w.shape[0] // group
-    by_group = w.values.reshape(group, outputs, w.shape[1], -1)
-    columns = by_group.transpose(0, 3, 2, 1).reshape(group, -1, outputs)
-    return np.ascontiguousarray(columns, dtype)
+def _patch_columns(groups: int, w: NDArray[np.float32]) -> NDArray[np.float32]:
+    """w [O, channels, kernel...] as [groups, taps * channels, outputs]."""
+    by_group = w.reshape(groups, w.shape[0] // groups, w.shape[1], -1)
+    return by_group.transpose(0, 3, 2, 1).reshape(groups, -1, by_group.shape[1])
 
 
 def _exact_patches(x: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArray[np.bool_] | None:
@@ -121,15 +130,10 @@ def _exact_patches(x: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> ND
         return None
     columns = columns_bound(w, tuple(range(1, len(w.shape))))
     squared = np.einsum("nc...,nc...->n...", x.values, x.values)
-    exponent = least_exponent(x, (1,))
-    padded_squares = pad_channels_last(squared[:, np.newaxis], geometry, FP64, 0)[..., 0]
-    padded_exponents = pad_channels_last(exponent[:, np.newaxis], geometry, np.dtype(np.uint8), 255)[..., 0]
-    y_dims = (x.shape[0], *geometry.y_spatial)
-    window_squares = np.zeros(y_dims)
-    window_exponent = np.full(y_dims, 255, np.uint8)
-    for window in windows_of(geometry):
-        window_squares += padded_squares[window]
-        np.minimum(window_exponent, padded_exponents[window], out=window_exponent)
-    rows = LengthBound(window_squares, window_exponent, x.format.magnitude_bits)
+    rows = LengthBound(
+        reduce_windows(np.add, squared, geometry, 0).astype(np.float64),
+        reduce_windows(np.minimum, least_exponent(x, (1,)), geometry, 255),
+        x.format.magnitude_bits,
+    )
     whole = rows_exact_as_a_whole(rows, columns)
-    return None if whole is None else whole.reshape(y_dims)
+    return None if whole is None else whole.reshape(x.shape[0], *geometry.y_spatial)

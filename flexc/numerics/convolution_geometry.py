@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class ConvGeometry:
         """The spatial dimensions of w."""
         return self.w_shape[2:]
 
-    @property
+    @cached_property
     def y_spatial(self) -> tuple[int, ...]:
         """The spatial dimensions of y."""
         return tuple(

@@ -1,28 +1,34 @@
 """Gradients of a convolution of block tensors (numerics specification, section 2).
 
-Where taps are segments of their own (the default tiles), the local gradient is one product of g with all
-taps of the weight for each run of output channels, its taps then added where they land; the weight
+Where taps are segments of their own (the default tiles), the local gradient is one product of g with
+a tap of the weight for each run of output channels, added where the tap lands; the weight
 gradient is one product for each position and run of the batch. Other tiles go position by position.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexc.numerics.block_float import BlockTensor
-from flexc.numerics.contraction import FloatDtype, exact_dtype, finish, longest, run_slices
+from flexc.numerics.contraction import longest, require_finite_result, run_slices
 from flexc.numerics.convolution_geometry import ConvGeometry
-from flexc.numerics.convolution_patches import Patches, taps_are_separate
+from flexc.numerics.convolution_patches import Patches, channels_last, channels_second, taps_are_separate
 from flexc.numerics.convolution_reference import (
     block_conv_local_grad_reference,
     block_conv_weight_grad_reference,
 )
 from flexc.numerics.convolution_windows import local_grad_by_positions, weight_grad_by_taps
+from flexc.numerics.exact_arithmetic import (
+    FloatDtype,
+    SegmentProduct,
+    columns_of,
+    exact_dtype,
+)
 
 
 def block_conv_local_grad(
@@ -43,11 +49,14 @@ def block_conv_local_grad(
     geometry.require_gradient(g.shape)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         dx = _local_grad(g, w, geometry)
-        if dx is None:
-            return block_conv_local_grad_reference(
-                g, w, x_shape=x_shape, stride=stride, pads=pads, dilation=dilation, group=group
-            )
-    return np.moveaxis(finish(dx, None, "block_conv_local_grad"), -1, 1)
+    if dx is None:
+        return block_conv_local_grad_reference(
+            g, w, x_shape=x_shape, stride=stride, pads=pads, dilation=dilation, group=group
+        )
+    result = channels_second(dx)
+    terms = w.shape[0] // group * prod(geometry.kernel)
+    require_finite_result(result, g, w, terms, None, "block_conv_local_grad")
+    return result
 
 
 def _local_grad(g: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArray[np.float32] | None:
@@ -68,36 +77,36 @@ def _local_grad(g: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArr
 
 
 def _local_grad_by_taps(
-    g: BlockTensor, w: BlockTensor, geometry: ConvGeometry, runs: Sequence[Sequence[slice]], dtype: FloatDtype
+    g: BlockTensor,
+    w: BlockTensor,
+    geometry: ConvGeometry,
+    runs: Sequence[Sequence[slice]],
+    dtype: FloatDtype,
 ) -> NDArray[np.float32]:
     channels, outputs = w.shape[1], w.shape[0] // geometry.group
-    taps = prod(geometry.kernel)
-    weights = w.prepared(("tap columns", dtype), lambda: _tap_columns(w, dtype))
-    gradients = np.ascontiguousarray(np.moveaxis(g.values, 1, -1), dtype)
+    columns = columns_of(w, "taps", dtype, _tap_columns)
+    gradients = np.ascontiguousarray(channels_last(g.values), dtype)
     landings = _landings(geometry)
     dx = np.zeros((g.shape[0], *geometry.x_spatial, geometry.x_shape[1]), np.float32)
-    for n in range(g.shape[0]):
+    products = SegmentProduct((prod(geometry.y_spatial), channels), dtype)
+    for n, (conv_group, cut) in product(range(g.shape[0]), enumerate(runs)):
         rows = gradients[n].reshape(-1, g.shape[1])
-        for conv_group, cut in enumerate(runs):
-            acc = dx[n, ..., conv_group * channels : (conv_group + 1) * channels]
-            for run in cut:
-                own = slice(conv_group * outputs + run.start, conv_group * outputs + run.stop)
-                partial = (rows[:, own] @ weights[own]).astype(np.float32, copy=False)
-                by_tap = partial.reshape(*geometry.y_spatial, taps, channels)
-                for tap, (target, source) in enumerate(landings):
-                    acc[target] += by_tap[source][..., tap, :]
+        acc = dx[n, ..., conv_group * channels : (conv_group + 1) * channels]
+        for run, (tap, (target, source)) in product(cut, enumerate(landings)):
+            own = slice(conv_group * outputs + run.start, conv_group * outputs + run.stop)
+            partial = products.of(rows[:, own], columns[tap, own])
+            acc[target] += partial.reshape(*geometry.y_spatial, channels)[source]
     return dx
 
 
-def _tap_columns(w: BlockTensor, dtype: FloatDtype) -> NDArray[Any]:
-    """w as [O, taps * channels], contiguous."""
-    last = np.moveaxis(w.values, 1, -1)
-    return np.ascontiguousarray(last.reshape(w.shape[0], -1), dtype)
+def _tap_columns(w: NDArray[np.float32]) -> NDArray[np.float32]:
+    """w [O, channels, kernel...] as [taps, O, channels]."""
+    return w.reshape(*w.shape[:2], -1).transpose(2, 0, 1)
 
 
 def _depthwise_local_grad(g: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArray[np.float32]:
     """Each tap is a segment of one product: a rounded multiplication and a rounded addition."""
-    gradients = np.moveaxis(g.values, 1, -1)
+    gradients = channels_last(g.values)
     taps = w.values.reshape(w.shape[0], -1).T
     dx = np.zeros((g.shape[0], *geometry.x_spatial, geometry.x_shape[1]), np.float32)
     for tap, (target, source) in zip(taps, _landings(geometry), strict=True):
@@ -141,11 +150,13 @@ def block_conv_weight_grad(
     geometry.require_gradient(g.shape)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         dw = _weight_grad(g, x, geometry)
-        if dw is None:
-            return block_conv_weight_grad_reference(
-                g, x, w_shape=w_shape, stride=stride, pads=pads, dilation=dilation, group=group
-            )
-    return finish(dw, None, "block_conv_weight_grad")
+    if dw is None:
+        return block_conv_weight_grad_reference(
+            g, x, w_shape=w_shape, stride=stride, pads=pads, dilation=dilation, group=group
+        )
+    terms = x.shape[0] * prod(geometry.y_spatial)
+    require_finite_result(dw, g, x, terms, None, "block_conv_weight_grad")
+    return dw
 
 
 def _weight_grad(g: BlockTensor, x: BlockTensor, geometry: ConvGeometry) -> NDArray[np.float32] | None:
@@ -163,7 +174,11 @@ def _weight_grad(g: BlockTensor, x: BlockTensor, geometry: ConvGeometry) -> NDAr
 
 
 def _weight_grad_by_positions(
-    g: BlockTensor, x: BlockTensor, geometry: ConvGeometry, batch_runs: Sequence[slice], dtype: FloatDtype
+    g: BlockTensor,
+    x: BlockTensor,
+    geometry: ConvGeometry,
+    batch_runs: Sequence[slice],
+    dtype: FloatDtype,
 ) -> NDArray[np.float32]:
     """A product [O, n] @ [n, taps * C] for each position and run of the batch; padding adds zeros."""
     groups, channels = geometry.group, geometry.w_shape[1]
@@ -173,11 +188,13 @@ def _weight_grad_by_positions(
     gradients = g.values.reshape(g.shape[0], groups, outputs, positions).transpose(3, 1, 2, 0)
     windows = Patches.of(x.values, geometry, dtype).windows
     acc = np.zeros((groups, outputs, taps * channels), np.float32)
+    products = SegmentProduct(acc.shape, dtype)
     for run in batch_runs:
+        images = run.stop - run.start
         for position, index in enumerate(np.ndindex(geometry.y_spatial)):
-            patch = windows[(run, *index)].reshape(run.stop - run.start, taps, groups, channels)
-            columns = patch.transpose(2, 0, 1, 3).reshape(groups, run.stop - run.start, taps * channels)
+            patch = windows[(run, *index)].reshape(images, taps, groups, channels)
+            columns = patch.transpose(2, 0, 1, 3).reshape(groups, images, taps * channels)
             left = np.ascontiguousarray(gradients[position][..., run], dtype)
-            acc += np.matmul(left, columns).astype(np.float32, copy=False)
+            acc += products.of(left, columns)
     by_tap = acc.reshape(groups * outputs, *geometry.kernel, channels)
     return np.ascontiguousarray(np.moveaxis(by_tap, -1, 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.convolution_geometry import ConvGeometry
 
@@ -27,38 +27,59 @@ def taps_are_separate(windowed: BlockTensor, other: BlockTensor, kernel: tuple[i
     )
 
 
-def windows_of(geometry: ConvGeometry) -> list[tuple[slice, ...]]:
-    """For each tap, what it reads for all outputs: an index into a padded [N, spatial..., ...] buffer."""
-    return [
-        (
-            slice(None),
-            *(
-                slice(tap * dilation, tap * dilation + (outputs - 1) * stride + 1, stride)
-                for tap, dilation, outputs, stride in zip(
-                    taps, geometry.dilation, geometry.y_spatial, geometry.stride, strict=True
-                )
-            ),
-        )
-        for taps in product(*(range(extent) for extent in geometry.kernel))
-    ]
+def reduce_windows(combine: np.ufunc, x: NDArray[Any], geometry: ConvGeometry, fill: int) -> NDArray[Any]:
+    """``combine`` over the window of every output, axis by axis: x [N, spatial...], y [N, spatial...]."""
+    reduced = pad_channels_last(x[:, np.newaxis], geometry, x.dtype, fill)[..., 0]
+    for axis, taps in enumerate(geometry.kernel):
+        stride, outputs = geometry.stride[axis], geometry.y_spatial[axis]
+        windows = [
+            reduced[(slice(None),) * (axis + 1) + (slice(first, first + (outputs - 1) * stride + 1, stride),)]
+            for first in range(0, taps * geometry.dilation[axis], geometry.dilation[axis])
+        ]
+        reduced = windows[0].copy()
+        for window in windows[1:]:
+            combine(reduced, window, out=reduced)
+    return reduced
+
+
+def channels_last(x: NDArray[Any]) -> NDArray[Any]:
+    """[N, C, ...] seen as [N, ..., C]."""
+    return x.transpose(0, *range(2, x.ndim), 1)
+
+
+def channels_second(y: NDArray[Any]) -> NDArray[Any]:
+    """[N, ..., C] seen as [N, C, ...]."""
+    return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1))
 
 
 def pad_channels_last(
     x: NDArray[Any], geometry: ConvGeometry, dtype: np.dtype[Any], fill: int
 ) -> NDArray[Any]:
     """x [N, C, spatial...] as contiguous [N, spatial..., C] of ``dtype`` with the padding put in."""
-    last = np.moveaxis(x, 1, -1)
+    last = channels_last(x)
     if not any(geometry.pads_begin + geometry.pads_end):
         return np.ascontiguousarray(last, dtype)
     sizes = zip(geometry.x_spatial, geometry.pads_begin, geometry.pads_end, strict=True)
     shape = (x.shape[0], *(size + begin + end for size, begin, end in sizes), x.shape[1])
-    padded = np.full(shape, fill, dtype) if fill else np.zeros(shape, dtype)
+    padded = aligned_empty(shape, dtype)
+    padded.fill(fill)
     inside = tuple(
         slice(begin, begin + size)
         for begin, size in zip(geometry.pads_begin, geometry.x_spatial, strict=True)
     )
     padded[(slice(None), *inside)] = last
     return padded
+
+
+def blocks_of(positions: tuple[int, ...], size: int) -> Iterator[Block]:
+    """Cut positions [N, spatial...] into blocks of about ``size``: whole images, or lines of one image."""
+    images, lines = positions[:2]
+    line = prod(positions[2:])
+    image_step = max(1, size // (lines * line))
+    line_step = lines if image_step > 1 else max(1, size // line)
+    for image in range(0, images, image_step):
+        for start in range(0, lines, line_step):
+            yield slice(image, image + image_step), slice(start, min(start + line_step, lines))
 
 
 @dataclass(frozen=True)
@@ -85,14 +106,8 @@ class Patches:
         return cls(windows, len(spatial), prod(geometry.kernel) == 1 and max(geometry.stride) == 1)
 
     def blocks(self, rows: int) -> Iterator[Block]:
-        """Cut all positions into blocks of about ``rows``: whole images, or lines of one image."""
-        images, lines = self.windows.shape[:2]
-        line = prod(self.windows.shape[2 : 1 + self.spatial_rank])
-        image_step = max(1, rows // (lines * line))
-        line_step = lines if image_step > 1 else max(1, rows // line)
-        for image in range(0, images, image_step):
-            for start in range(0, lines, line_step):
-                yield slice(image, image + image_step), slice(start, start + line_step)
+        """Cut all positions into blocks of about ``rows``."""
+        return blocks_of(self.windows.shape[: 1 + self.spatial_rank], rows)
 
     def rows(self, block: Block, channels: slice) -> NDArray[Any]:
         """The block's patches as [positions, taps * channels]; a view where the buffer is such a matrix."""

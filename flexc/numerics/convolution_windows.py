@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexc.numerics.block_float import BlockTensor
-from flexc.numerics.contraction import FloatDtype
 from flexc.numerics.convolution_geometry import ConvGeometry
+from flexc.numerics.exact_arithmetic import FloatDtype
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ row-major order and fall into K = gcd(R, num_chunks) chunks of n consecutive pos
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd, log, prod, sqrt
 
 import numpy as np
@@ -14,13 +15,23 @@ from numpy.typing import NDArray
 
 from flexc.numerics.block_float import Rounding
 from flexc.numerics.errors import require_finite
-from flexc.numerics.minifloat import FP10A, FP10B, STATS, round_fp64_to, round_to, truncate_groups
+from flexc.numerics.lightnorm_fast import normalize_channels_last
+from flexc.numerics.minifloat import (
+    BACKWARD_BITS,
+    CHANNELS_PER_GROUP,
+    FORWARD_BITS,
+    FP10A,
+    FP10B,
+    STATS,
+    round_fp64_to,
+    round_to,
+    truncate_groups,
+)
 from flexc.numerics.vector import lane_sum
 
-FORWARD_BITS = 7
-BACKWARD_BITS = 6
 # FP10A values are whole multiples of this power of two: 2^-14 with 4 fraction bits.
 _FP10A_PLACES = 18
+Vector = tuple[bytes, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -159,15 +170,30 @@ def lightnorm_infer_constants(
     rounding: str = Rounding.NEAREST,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """(mean, scale, gamma_q) [C] of an imported BatchNormalization, for :func:`lightnorm_normalize`."""
+    vectors = (np.asarray(vector, np.float32) for vector in (gamma, mean, var))
+    return _infer_constants(*((v.tobytes(), v.shape) for v in vectors), eps, Rounding(rounding))
+
+
+@lru_cache(maxsize=512)
+def _infer_constants(
+    gamma_bytes: Vector, mean_bytes: Vector, var_bytes: Vector, eps: float, rounding: Rounding
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Of the bytes and shape of each vector: a network asks for the same constants at every call."""
     op = "lightnorm_infer"
+    gamma, mean, var = (
+        np.frombuffer(data, np.float32).reshape(shape) for data, shape in (gamma_bytes, mean_bytes, var_bytes)
+    )
     _require_vectors(op, gamma=gamma, mean=mean, var=var)
     with np.errstate(all="ignore"):
         reciprocal = np.float32(1) / np.sqrt(var + np.float32(eps))
-    return (
+    constants = (
         round_to(mean, STATS, rounding, op, "mean"),
         round_to(reciprocal, STATS, rounding, op, "1 / sqrt(var + eps)"),
         _quantize_gamma(gamma, rounding, op),
     )
+    for constant in constants:
+        constant.flags.writeable = False
+    return constants
 
 
 def lightnorm_range_constants(
@@ -212,6 +238,11 @@ def lightnorm_normalize(
     """Normalize x with given constants [C], as inference does."""
     op = "lightnorm_infer"
     _require_channels(x, op, mean=mean, scale=scale, gamma=gamma_q, beta=beta)
+    last = x.transpose(0, *range(2, x.ndim), 1)
+    if Rounding(rounding) is Rounding.NEAREST and x.size and x.shape[1] % CHANNELS_PER_GROUP == 0:
+        y = normalize_channels_last(np.ascontiguousarray(last), (mean, scale, gamma_q, beta))
+        if y is not None:
+            return y.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
     xq = truncate_groups(round_to(x, FP10A, rounding, op, "x"), FORWARD_BITS)
     return _normalize(xq, mean, scale, gamma_q, beta, rounding, op)[1]
 

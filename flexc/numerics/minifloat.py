@@ -13,6 +13,8 @@ from flexc.numerics.errors import require_finite
 _SIGN = np.int32(-(1 << 31))
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 CHANNELS_PER_GROUP = 4
+FORWARD_BITS = 7
+BACKWARD_BITS = 6
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ def round_to(
     """:func:`minifloat`, with errors in the name of an operation and a tensor of its."""
     nearest = _is_nearest(rounding)
     require_finite(x, op, tensor)
+    return round_bits(x, to, nearest=nearest)
+
+
+def round_bits(x: NDArray[np.float32], to: MinifloatFormat, *, nearest: bool) -> NDArray[np.float32]:
+    """:func:`minifloat` of values known to be finite."""
     bits = np.array(x, np.float32, order="K").view(np.int32)
     magnitude = bits & _MAGNITUDE
     too_small = magnitude < np.int32((to.least_exponent + 127) << 23)

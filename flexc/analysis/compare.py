@@ -60,14 +60,12 @@ def run_onnxruntime(model: Path, inputs: Mapping[str, Array]) -> dict[str, Array
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-    options = onnxruntime.SessionOptions()  # type: ignore[attr-defined]
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     refusals = (failures.Fail, failures.InvalidArgument, failures.InvalidGraph, failures.NotImplemented)
     try:
-        session = onnxruntime.InferenceSession(  # type: ignore[attr-defined]
-            str(model), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         wide = {entry.name for entry in session.get_inputs() if entry.type == "tensor(double)"}
         feed = {name: array.astype(np.float64) if name in wide else array for name, array in inputs.items()}
         names = [output.name for output in session.get_outputs()]

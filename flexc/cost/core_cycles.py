@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from flexc.cost.tile_cycles import TileCycles, core_rates, tile_compute_cycles
 from flexc.ir.mapping import Dim, Mapping
@@ -12,8 +13,14 @@ from flexc.mapping.problem import ContractionProblem
 from flexc.mapping.segments import same_in_every_group, tile_segments
 from flexc.target.machine import Target
 
-Segments = Sequence[Sequence[int]]
 _WITHOUT_G: tuple[Dim, ...] = ("n", "p", "q", "o", "r", "s")
+
+
+class _Reduction(NamedTuple):
+    """What one core reduces in a tile: its conv groups, and the segments of each or of all of them."""
+
+    groups: int
+    segments: Sequence[Sequence[int]]
 
 
 def core_cycles(
@@ -23,32 +30,30 @@ def core_cycles(
     rates = core_rates(target, problem.a_bits, problem.b_bits)
     sizes = [core_tile_sizes(problem, mapping, dim) for dim in _WITHOUT_G]
     total, first = TileCycles(0, 0, 0, 0), None
-    for segments_of_cores, g, tiles in _reductions(problem, mapping):
+    for cores, tiles in _reductions(problem, mapping):
         for (n, p, q, o, r, s), count in combinations(sizes):
-            slowest = max(
-                (
-                    tile_compute_cycles(
-                        rates,
-                        mapping.stream,
-                        mapping.lane,
-                        mapping.unit,
-                        mapping.pes,
-                        (g, n, p, q, o),
-                        (r, s),
-                        each,
-                    )
-                    for each in segments_of_cores
-                ),
-                key=lambda cycles: cycles.total,
-            )
+            of_cores = [
+                tile_compute_cycles(
+                    rates,
+                    mapping.stream,
+                    mapping.lane,
+                    mapping.unit,
+                    mapping.pes,
+                    (core.groups, n, p, q, o),
+                    (r, s),
+                    core.segments,
+                )
+                for core in cores
+            ]
+            slowest = max(of_cores, key=lambda cycles: cycles.total)
             total = total + slowest.times(tiles * count)
             first = first or slowest
     assert first is not None
     return total, first
 
 
-def _reductions(problem: ContractionProblem, mapping: Mapping) -> Iterator[tuple[list[Segments], int, int]]:
-    """Distinct tiles of g and k: each core's segments, groups of the first core, number of tiles."""
+def _reductions(problem: ContractionProblem, mapping: Mapping) -> Iterator[tuple[list[_Reduction], int]]:
+    """Distinct tiles of g and k: what each distinct core reduces, and the number of such tiles."""
     k, k_tile = problem.extent("k"), mapping.tile_of("k")
     if same_in_every_group(problem):
         k_tiles = Counter(
@@ -56,14 +61,13 @@ def _reductions(problem: ContractionProblem, mapping: Mapping) -> Iterator[tuple
         )
         for g, g_tiles in core_tile_sizes(problem, mapping, "g").items():
             for segments, tiles in k_tiles.items():
-                yield [[segments]], g, g_tiles * tiles
+                yield [_Reduction(g, [segments])], g_tiles * tiles
         return
     groups, tile = problem.extent("g"), mapping.tile_of("g")
     chip_tile = tile * mapping.core_factor("g")
     for first in range(0, groups, chip_tile):
-        starts = range(first, min(first + chip_tile, groups), tile)
-        tiles_of_cores: list[Segments] = [
-            [tile_segments(problem, g, 0, k) for g in range(start, min(start + tile, groups))]
-            for start in starts
+        of_cores = [
+            range(start, min(start + tile, groups))
+            for start in range(first, min(first + chip_tile, groups), tile)
         ]
-        yield tiles_of_cores, min(tile, groups - first), 1
+        yield [_Reduction(len(gs), [tile_segments(problem, g, 0, k) for g in gs]) for gs in of_cores], 1

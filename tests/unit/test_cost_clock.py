@@ -271,7 +271,7 @@ def walked_b_bytes(problem: ContractionProblem, chip: dict[Dim, set[int]]) -> in
     return mantissas + vectors * taps * len({k // problem.b_group for k in chip["k"]})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(small_problems(), st.data())
 def test_the_estimate_is_what_a_walk_counts(problem: ContractionProblem, data: st.DataObject) -> None:
     mapping = search(problem, FLEXBLOCK)
@@ -282,6 +282,15 @@ def test_the_estimate_is_what_a_walk_counts(problem: ContractionProblem, data: s
     assert (found.compute_cycles, found.a_bytes, found.b_bytes) == (cycles, a_bytes, b_bytes)
     assert found.output_bytes == 4 * outputs
     assert found.macs == problem.macs
+
+
+def test_conv_groups_that_are_cut_differently() -> None:
+    # Channels 0-6, 7-13, 14-20 in groups of four: two segments, three, three. The second core has the last.
+    problem = conv_problem((1, 21, 5, 5), 12, (1, 1), groups=3, group=(4, 7))
+    mapping = Mapping(
+        "a", Factor("k", 12), Factor("o", 2), (), (Factor("g", 2),), (2, 1, 5, 5, 4, 7, 1, 1), ORDER
+    )
+    assert estimate(problem, mapping, FLEXBLOCK).compute_cycles == walked_estimate(problem, mapping)[0]
 
 
 def test_an_operand_stays_while_inner_loops_leave_it() -> None:

@@ -75,7 +75,8 @@ class GraphBuilder:
         """The value in the IR; a constant enters the weight store. CompileError FX107 if it is not finite."""
         if value.ssa is None:
             assert value.array is not None, f"value '{value.name}' is neither constant nor in the IR"
-            require_finite(value.array, value.name, Place(self._file))
+            if not value.is_checked:
+                require_finite(value.array, value.name, Place(self._file))
             key = self._weights.add(value.name, value.array)
             constant = nn.ConstantOp.build(
                 attributes={"key": StringAttr(key)}, result_types=[tensor_type(value.spec)]

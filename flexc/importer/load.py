@@ -94,7 +94,8 @@ class _Importer:
                 continue
             self._values[tensor.name] = None
             with self._problems.collect():
-                self._values[tensor.name] = Value.constant(tensor.name, decode(tensor, self._folder, place))
+                array = decode(tensor, self._folder, place)
+                self._values[tensor.name] = Value.constant(tensor.name, array, is_checked=array.size > 1)
             narrowed += tensor.data_type in NARROWED
         if narrowed:
             self._note(f"{narrowed} weights of other floating types are taken as f32")

@@ -53,6 +53,8 @@ class Node:
         self._result_name = next((name for name in proto.output if name), proto.op_type)
         self._operands = tuple(operands)
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
+        if len(self._attributes) != len(proto.attribute):
+            raise self.error("FX202", "an attribute is given twice")
         self._unread_attributes = set(self._attributes)
         self._unread_operands = {index for index, operand in enumerate(operands) if operand is not None}
         self._builder = builder
@@ -97,10 +99,6 @@ class Node:
             )
         require_computed_fits(operand.spec.shape, self.place, what)
         return operand.array
-
-    def optional_constant(self, index: int, what: str) -> Array | None:
-        """As :meth:`constant_operand`, or None where the operand is left out."""
-        return None if self.optional_operand(index) is None else self.constant_operand(index, what)
 
     def known_elements(self, x: Value) -> Array | None:
         """The elements of an operand that is not fp32 and known: what shape arithmetic computes with."""

@@ -18,11 +18,14 @@ class Value:
     spec: TensorSpec
     array: Array | None = None
     ssa: SSAValue | None = None
+    is_checked: bool = False
+    """Whether its elements are known to be finite."""
 
     @classmethod
-    def constant(cls, name: str, array: Array) -> Value:
+    def constant(cls, name: str, array: Array, *, is_checked: bool = False) -> Value:
         """A value whose elements are known."""
-        return cls(name, TensorSpec(tuple(array.shape), ELEMENT_OF_TYPE[array.dtype]), array)
+        spec = TensorSpec(tuple(array.shape), ELEMENT_OF_TYPE[array.dtype])
+        return cls(name, spec, array, is_checked=is_checked)
 
     def describe(self) -> str:
         """``'name' [shape]``, for messages."""

@@ -267,8 +267,11 @@ def pad(x: TensorSpec, *, pads: Sequence[int], mode: str, value: float) -> Tenso
     result = []
     for dim, (extent, begin, end) in enumerate(zip(x.shape, begins, ends, strict=True)):
         kept = extent + min(begin, 0) + min(end, 0)
-        longest = {"reflect": kept - 1, "edge": kept * 2**31}.get(mode)
-        if kept < 0 or (longest is not None and max(begin, end) > max(longest, 0)):
+        # Reflection repeats all but the edge, the edge needs one element.
+        is_fed = (
+            mode == "constant" or max(begin, end) <= 0 or kept > (max(begin, end) if mode == "reflect" else 0)
+        )
+        if kept < 0 or not is_fed:
             raise ShapeError(
                 f"dimension {dim} of extent {extent} padded by {begin} and {end} in mode '{mode}'"
             )

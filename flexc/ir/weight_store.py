@@ -27,7 +27,7 @@ class WeightStore:
         return iter(self._arrays)
 
     def add(self, key: str, array: npt.NDArray[np.generic]) -> str:
-        """Stores ``array`` under ``key``, or ``key.1``, ``key.2``... if that is taken; returns the key used."""
+        """Stores ``array`` under ``key``, or ``key.1``, ``key.2``... if taken; returns the key used."""
         free = self._free(key)
         self._arrays[free] = array
         return free

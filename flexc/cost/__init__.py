@@ -1,0 +1,1 @@
+"""Closed forms of cycles, bytes and energy: no IR is walked, nothing is simulated."""

@@ -53,8 +53,19 @@ def _slice(
         if dim in seen:
             raise node.error("FX203", f"axes {list(axes)} name a dimension twice")
         seen.add(dim)
-        ranges[dim] = range(x.spec.shape[dim])[slice(start, end, step)]
+        ranges[dim] = _taken(x.spec.shape[dim], start, end, step)
     return (_cut(node, x, ranges),)
+
+
+def _taken(extent: int, start: int, end: int, step: int) -> range:
+    """Positions from start to end, negative ones counted from the back, both then limited to the dimension.
+
+    Going backwards the start is limited to the first element, not (as in Python) to the one before it.
+    """
+    start, end = (bound + extent if bound < 0 else bound for bound in (start, end))
+    if step > 0:
+        return range(min(max(start, 0), extent), min(max(end, 0), extent), step)
+    return range(min(max(start, 0), extent - 1), min(max(end, -1), extent - 1), step)
 
 
 def _cut(node: Node, x: Value, ranges: Sequence[range], name: str = "") -> Value:

@@ -7,6 +7,7 @@ cores hold the same, and any axis or dimension that the operand does not depend 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,14 @@ class Operand:
         )
         self._layouts: dict[tuple[CoreRun, tuple[int, ...]], Layout] = {}
         self._reaches: dict[CoreRun, tuple[int, int]] = {}
+
+    def restrided(self, position_stride: tuple[int, ...]) -> Operand:
+        """The operand with other strides from position to position, in the slot of each core."""
+        other = copy(self)
+        other.position_stride = position_stride
+        other._layouts = {}
+        other._reaches = {}
+        return other
 
     def base_bits(self, counters: Counters) -> int:
         """The address of position 0 of core 0."""
@@ -169,6 +178,12 @@ class Operand:
             if strides[d] == self.bits and shape[d] > 1:
                 return d
         return len(shape) - 1
+
+
+def cores_apart(operand: Operand, memories: Memories, run: CoreRun) -> tuple[int, ...]:
+    """Along each core axis, how many cores of a run hold something of their own in the operand's slot."""
+    content, _ = operand.slot(memories).current.for_read(operand.box.grid)
+    return tuple(n if copies > 1 else 1 for n, copies in zip(run.cores, content.shape[:-1], strict=True))
 
 
 def read(operand: Operand, memories: Memories, run: CoreRun, counters: Counters) -> NDArray[Any]:

@@ -10,6 +10,7 @@ separated when something writes them apart. No program can see the difference.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from itertools import count
 from math import prod
 from typing import Any
 
@@ -23,6 +24,7 @@ from flexc.backends.stream.program import MachineLimits
 WHOLE_BYTE = 15
 Grid = tuple[int, ...]
 Bytes = NDArray[np.uint8]
+_stamps = count()
 
 
 class Buffer:
@@ -31,7 +33,8 @@ class Buffer:
     ``content`` and ``valid`` are uint8 of shape [size] (DRAM, striped) or [*copies, size] where ``copies``
     has for every core axis of ``grid`` its cores or, where they all hold the same, 1. Once it has been used
     with core grids of several shapes it is [cores, size] (``flat``), the grids being the first cores of the
-    machine, row by row. ``derived`` keeps what readers made of the content until it changes.
+    machine, row by row. ``derived`` keeps what readers made of the content until it changes, and ``stamp``
+    is another number then.
     """
 
     __slots__ = (
@@ -44,6 +47,7 @@ class Buffer:
         "grid",
         "per_core",
         "size",
+        "stamp",
         "valid",
     )
 
@@ -58,6 +62,7 @@ class Buffer:
         self.flat = False
         self.copies: Grid = ()
         self.derived: dict[Hashable, Any] = {}
+        self.stamp = next(_stamps)
         self._pool: dict[Grid, tuple[Bytes, Bytes]] = {}
         if content is None or valid is None:
             shape = (0,) if self.per_core else (size,)
@@ -67,7 +72,7 @@ class Buffer:
 
     def empty(self) -> None:
         """Forget everything."""
-        self.derived.clear()
+        self._changed()
         self.grid = None
         self.flat = False
         if not self.per_core:
@@ -78,8 +83,7 @@ class Buffer:
 
         ``distinct`` says along which core axes the cores write different things; the others may share a copy.
         """
-        if self.derived:
-            self.derived.clear()
+        self._changed()
         if not self.per_core:
             return self.content, self.valid
         if self.grid is None:
@@ -126,6 +130,11 @@ class Buffer:
             self.flat = True
         shape = (*grid, self.size)
         return self.content[: prod(grid)].reshape(shape), self.valid[: prod(grid)].reshape(shape)
+
+    def _changed(self) -> None:
+        self.stamp = next(_stamps)
+        if self.derived:
+            self.derived.clear()
 
     def _take(self, copies: Grid) -> None:
         self.copies = copies

@@ -119,6 +119,10 @@ def _check_operands(records: Records) -> None:
     _require(records, present | position | ~rest, "an operand without a slot is not zero otherwise")
     _require(records, operands["format"] < len(Format), "a format that does not exist")
     _require(records, operands["addressing"] < len(Addressing), "an addressing that does not exist")
+    step = np.where(records["dim"]["step"] == 0, 1, records["dim"]["step"])
+    dense = (records["dim"]["core"] % step[..., np.newaxis] == 0).reshape(len(records), -1).all(axis=1)
+    striped = (present & (operands["addressing"] == Addressing.CHIP)).any(axis=1)
+    _require(records, dense | ~striped, "cores are apart by part of a step, with chip addresses")
     unused = np.arange(DIMS) >= records["used_dims"][:, np.newaxis]
     _require(
         records,

@@ -101,7 +101,7 @@ def require_finite(array: Array, name: str, place: Place) -> None:
         "FX107",
         f"tensor '{name}' holds {array[position]}",
         place=place,
-        detail=f"element {[int(index) for index in position]} of {list(array.shape)}",
+        detail=f"element {[int(index) for index in position]} of {list(array.shape)}" if position else "",
         hint="weights must be finite; a masking constant may be a large number such as -1e9",
     )
 

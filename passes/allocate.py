@@ -28,6 +28,7 @@ from flexc.ir.placement import (
     placement_array,
     placement_of,
     placements_in,
+    set_attribute,
 )
 from flexc.ir.program import Graph
 from flexc.passes.base import Pass
@@ -73,18 +74,18 @@ class Allocate(Pass):
                 f"values in between {allocation.shared_bytes}",
                 hint="a smaller batch, narrower mantissas or a target with more DRAM would help",
             )
-        return True
+        return allocation.write()
 
 
 @dataclass
 class _Allocation:
-    """Addresses by value, from the bottom of DRAM up."""
+    """Addresses by value and, for tables, by op, from the bottom of DRAM up."""
 
     graph: Graph
     end_bytes: int = 0
     constant_bytes: int = 0
     kept_bytes: int = 0
-    addresses: dict[SSAValue, int] = field(default_factory=dict)
+    addresses: dict[SSAValue | Operation, int] = field(default_factory=dict)
 
     @property
     def block(self) -> Block:
@@ -92,20 +93,27 @@ class _Allocation:
         return self.graph.main.body.block
 
     @property
+    def arguments(self) -> tuple[Placement, ...]:
+        """Where the arguments of the function lie."""
+        return placements_in(self.graph.main.attributes.get(ARGUMENT_PLACEMENTS))
+
+    @property
     def shared_bytes(self) -> int:
         """Bytes that values in between share."""
         return self.end_bytes - self.constant_bytes - self.kept_bytes
 
     def assign(self) -> None:
-        """Addresses for everything, written into the attributes."""
+        """Addresses for everything."""
         for op in self.block.ops:
             placement = placement_of(op)
             if placement is not None and not op.operands and group_of(op) is None:
                 self.addresses[op.results[0]] = self._append(placement)
-        tables = {op: self._append(table) for op, table in _tables(self.block)}
+        for op in self.block.ops:
+            table = placement_of(op, TABLE)
+            if table is not None:
+                self.addresses[op] = self._append(table)
         self.constant_bytes = self.end_bytes
-        arguments = placements_in(self.graph.main.attributes.get(ARGUMENT_PLACEMENTS))
-        for argument, placement in zip(self.block.args, arguments, strict=True):
+        for argument, placement in zip(self.block.args, self.arguments, strict=True):
             self.addresses[argument] = self._append(placement)
         for value in _outputs(self.block):
             base = base_of(value)
@@ -113,7 +121,6 @@ class _Allocation:
                 self.addresses[base] = self._append(_placement_of_result(base))
         self.kept_bytes = self.end_bytes - self.constant_bytes
         self._share_the_rest()
-        self._write(tables, arguments)
 
     def _append(self, placement: Placement) -> int:
         address = self.end_bytes
@@ -153,21 +160,21 @@ class _Allocation:
             value = op.results[0]
             yield Lifetime(value, padded_bytes(placement), group.index, max(last.get(value, 0), group.index))
 
-    def _write(self, tables: dict[Operation, int], arguments: tuple[Placement, ...]) -> None:
+    def write(self) -> bool:
+        """Puts the addresses into the attributes; whether that changed any."""
+        changed = False
         for op in self.block.ops:
-            placement = placement_of(op)
+            placement, table = placement_of(op), placement_of(op, TABLE)
             if placement is not None:
-                address = self.addresses[base_of(op.results[0])]
-                op.attributes[PLACEMENT] = PlacementAttr(_at(placement, address))
-            table = placement_of(op, TABLE)
+                placed = _at(placement, self.addresses[base_of(op.results[0])])
+                changed |= set_attribute(op, PLACEMENT, PlacementAttr(placed))
             if table is not None:
-                op.attributes[TABLE] = PlacementAttr(_at(table, tables[op]))
-        self.graph.main.attributes[ARGUMENT_PLACEMENTS] = placement_array(
-            tuple(
-                _at(placement, self.addresses[argument])
-                for argument, placement in zip(self.block.args, arguments, strict=True)
-            )
+                changed |= set_attribute(op, TABLE, PlacementAttr(_at(table, self.addresses[op])))
+        arguments = tuple(
+            _at(placement, self.addresses[argument])
+            for argument, placement in zip(self.block.args, self.arguments, strict=True)
         )
+        return set_attribute(self.graph.main, ARGUMENT_PLACEMENTS, placement_array(arguments)) or changed
 
 
 def base_of(value: SSAValue) -> SSAValue:
@@ -208,10 +215,3 @@ def _outputs(block: Block) -> tuple[SSAValue, ...]:
     last = block.last_op
     assert isinstance(last, ReturnOp)
     return tuple(last.arguments)
-
-
-def _tables(block: Block) -> Iterator[tuple[Operation, Placement]]:
-    for op in block.ops:
-        table = placement_of(op, TABLE)
-        if table is not None:
-            yield op, table

@@ -33,6 +33,7 @@ from flexc.ir.placement import (
     Placement,
     PlacementAttr,
     placement_array,
+    set_attribute,
 )
 from flexc.ir.program import Graph
 from flexc.passes.base import Pass
@@ -63,19 +64,28 @@ class Schedule(Pass):
         """Raises CompileError FX42x for what does not fit the machine."""
         grouping = Grouping(graph, load_target(self.target))
         block = graph.main.body.block
-        for argument in block.args:
-            grouping.placements[argument] = _argument_placement(argument)
+        place_arguments(grouping)
         for op in block.ops:
             grouping.add(op)
         arguments = tuple(grouping.placements[argument] for argument in block.args)
-        graph.main.attributes[ARGUMENT_PLACEMENTS] = placement_array(arguments)
+        changed = set_attribute(graph.main, ARGUMENT_PLACEMENTS, placement_array(arguments))
+        groups = {
+            op: GroupAttr(Group(index, group.kind))
+            for index, group in enumerate(grouping.groups)
+            for op in group.ops
+        }
         for op in block.ops:
             if op.results:
-                _annotate(op, grouping)
-        for index, group in enumerate(grouping.groups):
-            for op in group.ops:
-                op.attributes[GROUP] = GroupAttr(Group(index, group.kind))
-        return True
+                changed |= set_attribute(op, PLACEMENT, _placement(op, grouping))
+                changed |= set_attribute(op, TABLE, _table(op))
+                changed |= set_attribute(op, GROUP, groups.get(op))
+        return changed
+
+
+def place_arguments(grouping: Grouping) -> None:
+    """Says where the arguments of the function lie."""
+    for argument in grouping.graph.main.body.block.args:
+        grouping.placements[argument] = _argument_placement(argument)
 
 
 def _argument_placement(argument: SSAValue) -> Placement:
@@ -86,23 +96,18 @@ def _argument_placement(argument: SSAValue) -> Placement:
     return plain_placement(argument.type, natural_order(len(shape_of(argument))))
 
 
-def _annotate(op: Operation, grouping: Grouping) -> None:
+def _placement(op: Operation, grouping: Grouping) -> PlacementAttr | None:
     (result,) = op.results
     if isinstance(op, CONSTANTS):
         in_dram = any(not _folded_into_table(use.operation, use.index) for use in result.uses)
     else:
         in_dram = is_alias(op, grouping.placements) or grouping.is_stored(result)
-    if in_dram:
-        op.attributes[PLACEMENT] = PlacementAttr(grouping.placements[result])
-    if isinstance(op, TABLE_OPS):
-        op.attributes[TABLE] = PlacementAttr(table_placement(op))
+    return PlacementAttr(grouping.placements[result]) if in_dram else None
+
+
+def _table(op: Operation) -> PlacementAttr | None:
+    return PlacementAttr(table_placement(op)) if isinstance(op, TABLE_OPS) else None
 
 
 def _folded_into_table(op: Operation, operand_index: int) -> bool:
     return isinstance(op, lightnorm.InferOp) and operand_index > 0
-
-
-def values_in_dram(graph: Graph) -> list[SSAValue]:
-    """Arguments and results with a placement, in program order."""
-    results = (op.results[0] for op in graph.main.body.block.ops if PLACEMENT in op.attributes)
-    return [*graph.main.body.block.args, *results]

@@ -156,6 +156,16 @@ def placement_of(op: Operation, attribute: str = PLACEMENT) -> Placement | None:
     return found.data if isinstance(found, PlacementAttr) else None
 
 
+def set_attribute(op: Operation, name: str, value: Attribute | None) -> bool:
+    """Sets an attribute of ``op`` (removes it for None); whether that changed it."""
+    changed = op.attributes.get(name) != value
+    if value is None:
+        op.attributes.pop(name, None)
+    else:
+        op.attributes[name] = value
+    return changed
+
+
 def placement_array(placements: tuple[Placement, ...]) -> ArrayAttr[Attribute]:
     """The attribute :func:`placements_in` reads."""
     return ArrayAttr([PlacementAttr(placement) for placement in placements])

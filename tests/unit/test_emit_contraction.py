@@ -18,7 +18,7 @@ MODES = ("FB12", "FB16", "FB24")
 
 
 def spread(*shape: int, seed: int = 0) -> Array:
-    """fp32 numbers whose exponents differ by up to 24: an order of sums other than the specified one shows."""
+    """fp32 numbers with exponents up to 24 apart: an order of sums other than the specified one shows."""
     rng = np.random.default_rng([seed, *shape])
     return (rng.standard_normal(shape) * np.exp2(rng.integers(-12, 13, shape))).astype(np.float32)
 

@@ -93,7 +93,8 @@ def test_dequantize(bits: int, shape: tuple[int, ...], tile: tuple[int, ...]) ->
     dims = "x".join(str(extent) for extent in shape)
     block = f"!bfp.tensor<{dims}, m{bits}, tile {list(tile)}>"
     text = f"""func.func @main(%x: tensor<{dims}xf32>) -> tensor<{dims}xf32> {{
-  %q = bfp.quantize %x {{rounding = "nearest", seed = 0 : i64, stream = 0 : i64}} : tensor<{dims}xf32> -> {block}
+  %q = bfp.quantize %x {{rounding = "nearest", seed = 0 : i64, stream = 0 : i64}}
+    : tensor<{dims}xf32> -> {block}
   %y = bfp.dequantize %q : {block} -> tensor<{dims}xf32>
   func.return %y : tensor<{dims}xf32>
 }}"""

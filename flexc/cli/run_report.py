@@ -11,6 +11,7 @@ from typing import Any
 from flexc.analysis.compare import Distance
 from flexc.analysis.layers import LayerDistance
 from flexc.backends.agreement import Agreement
+from flexc.cli.text_table import table_lines
 
 SCHEMA = "flexc.run"
 SCHEMA_VERSION = 1
@@ -44,7 +45,7 @@ class RunReport:
             found.append(_agreement_line(self.agreement))
         if self.outputs is not None:
             rows = [[entry.name, _shape(entry), *_numbers(entry)] for entry in self.outputs]
-            found += ["", "outputs against onnxruntime", *_table(("output", "shape", *_COLUMNS), rows)]
+            found += ["", "outputs against onnxruntime", *_table(("output", "shape"), rows)]
         if self.layers is not None:
             layer_rows = [
                 [
@@ -56,8 +57,11 @@ class RunReport:
                 ]
                 for one in self.layers
             ]
-            header = ("node", "name", "op", "shape", *_COLUMNS)
-            found += ["", "layers against the fp32 profile", *_table(header, layer_rows)]
+            found += [
+                "",
+                "layers against the fp32 profile",
+                *_table(("node", "name", "op", "shape"), layer_rows),
+            ]
         return found
 
 
@@ -123,15 +127,5 @@ def _numbers(found: Distance) -> list[str]:
     return [f"{found.max_error:.3g}", sqnr, cosine]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their widest cell; the last three, numbers, to the right."""
-    cells = [list(header), *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-    numbers = len(header) - len(_COLUMNS)
-    return [
-        "  ".join(
-            cell.rjust(width) if column >= numbers else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
+def _table(names: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+    return table_lines((*names, *_COLUMNS), rows, numbers=len(_COLUMNS))

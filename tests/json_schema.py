@@ -17,6 +17,12 @@ TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "string": (str,),
 }
+FOR_ONE_TYPE = {
+    *("additionalProperties", "properties", "required"),
+    *("items", "maxItems", "minItems"),
+    *("minimum", "pattern"),
+}
+"""Keywords that say nothing about values of other types."""
 ANNOTATIONS = {"$schema", "$defs", "title", "description"}
 
 
@@ -58,6 +64,12 @@ class _Validator:
                 return [] if re.search(argument, value) else [f"{path}: {value!r} does not match {argument}"]
             case "minimum", int() | float():
                 return [] if value >= argument else [f"{path}: {value} < {argument}"]
+            case "minItems", list():
+                return (
+                    [] if len(value) >= argument else [f"{path}: {len(value)} items of at least {argument}"]
+                )
+            case "maxItems", list():
+                return [] if len(value) <= argument else [f"{path}: {len(value)} items of at most {argument}"]
             case "required", dict():
                 return [f"{path}: '{name}' is missing" for name in argument if name not in value]
             case "properties", dict():

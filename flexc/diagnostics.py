@@ -69,6 +69,8 @@ class CompileError(Exception):
         super().__init__("\n".join(d.render() for d in found))
 
 
-def error(code: str, message: str, *, place: Place = Place(), detail: str = "", hint: str = "") -> CompileError:
+def error(
+    code: str, message: str, *, place: Place = Place(), detail: str = "", hint: str = ""
+) -> CompileError:
     """A :class:`CompileError` holding one diagnostic; the caller raises it."""
     return CompileError(Diagnostic(code, message, place, detail, hint))

@@ -28,7 +28,8 @@ from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
 from flexc.numerics import NonFiniteError
 from flexc.options import CompileOptions, Profile
-from flexc.schedule import Schedule, schedule_of
+from flexc.schedule import Schedule
+from flexc.scheduling import schedule_of
 from flexc.target import load_target
 from flexc.tensor_spec import TensorSpec, check_inputs
 

@@ -12,36 +12,45 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from xdsl.ir import Operation
-
-from flexc.backends.stream.program import Stream
-from flexc.backends.stream.timing import GroupTiming, simulate
-from flexc.cost.clock import estimate
-from flexc.cost.energy import contraction_energy_pj
-from flexc.ir import bfp
-from flexc.ir.attributes import SourceAttr
-from flexc.ir.mapping import MappingAttr
-from flexc.ir.placement import group_of
-from flexc.ir.program import Graph
-from flexc.ir.value_names import value_names
-from flexc.mapping.from_ir import problem_of
-from flexc.passes.map_contractions import MAPPING
-from flexc.target import Target
-
 SCHEMA = "flexc.schedule"
 SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class NodeSchedule:
+    """An ONNX node of a group: its name, operator and index in the model."""
+
+    name: str
+    op_type: str
+    index: int
+
+    def __str__(self) -> str:
+        return f"'{self.name}' ({self.op_type}, node {self.index})"
+
+
+@dataclass(frozen=True)
+class LoopLevel:
+    """One level of a mapping, such as ``core`` with ``o 4, p 4``; ``spatial`` loops run side by side."""
+
+    level: str
+    loops: str
+    spatial: bool
 
 
 @dataclass(frozen=True)
 class ContractionSchedule:
     """One contraction of a group: the variable of its result, its mapping, and estimates of it alone.
 
-    ``utilization`` is the share of the multipliers at work while the cores compute, ``limit`` what costs
-    most of the rest; ``multiplier_cycles`` counts multipliers at work over all cycles.
+    ``formats`` are those of its operands, a and b. ``utilization`` is the share of the multipliers at work
+    while the cores compute, ``limit`` what costs most of the rest; ``multiplier_cycles`` counts multipliers
+    at work over all cycles. ``extents`` are the problem's loop extents by dimension.
     """
 
     result: str
+    formats: tuple[str, str]
+    extents: Mapping[str, int]
     mapping: str
+    levels: tuple[LoopLevel, ...]
     macs: int
     multiplier_cycles: int
     utilization: float
@@ -50,20 +59,69 @@ class ContractionSchedule:
 
 
 @dataclass(frozen=True)
+class TensorTraffic:
+    """Bytes of one tensor that a group moves from DRAM (read) and to DRAM (written)."""
+
+    tensor: str
+    read_bytes: int
+    written_bytes: int
+
+
+@dataclass(frozen=True)
+class BufferUse:
+    """Slots on chip: ``depth`` buffers of ``size_bytes``, in each core's memory or striped over all cores."""
+
+    memory: str
+    size_bytes: int
+    depth: int
+    per_core: bool
+    holds: str
+
+
+@dataclass(frozen=True)
+class EngineSchedule:
+    """An engine's part in a group: cycles of its first start and its last end, and cycles at work between."""
+
+    start_cycle: int
+    end_cycle: int
+    busy_cycles: int
+
+
+@dataclass(frozen=True)
 class GroupSchedule:
-    """A scheduled group: the names of its ONNX nodes, its cycles in the program, its traffic with DRAM."""
+    """A scheduled group: its ops and ONNX nodes, its cycles in the program, its traffic with DRAM.
+
+    ``limit`` names what bounds it: DRAM, an engine, or where the cores do, the level of the mapping that
+    loses most; "latency" where no engine is at work most of the time. ``end_to_end_utilization`` is that of
+    the multipliers from the group's first start to its last end.
+    """
 
     index: int
     kind: str
-    nodes: tuple[str, ...]
+    ops: tuple[str, ...]
+    nodes: tuple[NodeSchedule, ...]
     contractions: tuple[ContractionSchedule, ...]
     start_cycle: int
     end_cycle: int
-    busy_cycles: Mapping[str, int]
+    engines: Mapping[str, EngineSchedule]
     macs: int
+    end_to_end_utilization: float
+    limit: str
+    traffic: tuple[TensorTraffic, ...]
+    buffers: tuple[BufferUse, ...]
     read_bytes: int
     written_bytes: int
     instructions: int
+
+    @property
+    def cycles(self) -> int:
+        """From its first start to its last end; groups overlap, so these do not add up."""
+        return self.end_cycle - self.start_cycle
+
+    @property
+    def label(self) -> str:
+        """The name of its first node, or its first op where no node is known."""
+        return self.nodes[0].name if self.nodes else self.ops[0]
 
 
 @dataclass(frozen=True)
@@ -96,87 +154,24 @@ class Schedule:
         """The schedule that :meth:`to_json` wrote; KeyError or TypeError for anything else."""
         found: dict[str, Any] = json.loads(text)
         del found["schema"], found["schema_version"]
-        return cls(**{**found, "groups": tuple(_group_from_json(group) for group in found["groups"])})
+        return cls(**{**found, "groups": tuple(_group(group) for group in found["groups"])})
 
 
-def schedule_of(graph: Graph, stream: Stream, target: Target) -> Schedule:
-    """The schedule of a graph that was allocated for ``target``, and its stream; simulates the timing."""
-    timeline = simulate(stream, target)
-    ops = _ops_by_group(graph)
-    contractions = _contractions(graph, target)
-    groups = tuple(_group(timing, ops[timing.index], contractions) for timing in timeline.groups)
-    working = sum(one.multiplier_cycles for group in groups for one in group.contractions)
-    computing = timeline.busy["cores"] * target.multipliers
-    return Schedule(
-        target=target.name,
-        clock_mhz=target.clock_mhz,
-        cycles=timeline.cycles,
-        milliseconds=timeline.cycles / (target.clock_mhz * 1e3),
-        spatial_utilization=working / computing if computing else 0.0,
-        end_to_end_utilization=working / (timeline.cycles * target.multipliers) if timeline.cycles else 0.0,
-        busy_cycles={str(engine): busy for engine, busy in timeline.busy.items()},
-        macs=timeline.macs,
-        read_bytes=timeline.read_bytes,
-        written_bytes=timeline.written_bytes,
-        instructions=timeline.instructions,
-        groups=groups,
-    )
-
-
-def _ops_by_group(graph: Graph) -> dict[int, list[Operation]]:
-    found: dict[int, list[Operation]] = {}
-    for op in graph.main.body.block.ops:
-        group = group_of(op)
-        if group is not None:
-            found.setdefault(group.index, []).append(op)
-    return found
-
-
-def _contractions(graph: Graph, target: Target) -> dict[Operation, ContractionSchedule]:
-    names = value_names(graph.main)
-    found: dict[Operation, ContractionSchedule] = {}
-    for op in graph.main.body.block.ops:
-        if not isinstance(op, bfp.ConvOp | bfp.MatMulOp):
-            continue
-        attribute = op.attributes[MAPPING]
-        assert isinstance(attribute, MappingAttr)
-        problem, mapping = problem_of(op), attribute.data
-        cost = estimate(problem, mapping, target)
-        shape = target.pe_shape(problem.a_bits, problem.b_bits)
-        found[op] = ContractionSchedule(
-            result=names[op.out],
-            mapping=str(mapping),
-            macs=problem.macs,
-            multiplier_cycles=problem.macs * shape.multipliers_per_mac,
-            utilization=cost.utilization.spatial,
-            limit=cost.utilization.limit,
-            energy_pj=contraction_energy_pj(problem, mapping, target, cost),
-        )
-    return found
-
-
-def _group(
-    timing: GroupTiming, ops: list[Operation], contractions: dict[Operation, ContractionSchedule]
-) -> GroupSchedule:
-    kinds = {group.kind for op in ops if (group := group_of(op)) is not None}
-    (kind,) = kinds
-    sources = [op.attributes.get("source") for op in ops]
-    nodes = dict.fromkeys(source.node_name.data for source in sources if isinstance(source, SourceAttr))
+def _group(found: dict[str, Any]) -> GroupSchedule:
     return GroupSchedule(
-        index=timing.index,
-        kind=kind,
-        nodes=tuple(nodes),
-        contractions=tuple(contractions[op] for op in ops if op in contractions),
-        start_cycle=timing.start,
-        end_cycle=timing.end,
-        busy_cycles={str(engine): use.busy for engine, use in timing.engines.items()},
-        macs=timing.macs,
-        read_bytes=timing.read_bytes,
-        written_bytes=timing.written_bytes,
-        instructions=timing.instructions,
+        **{
+            **found,
+            "ops": tuple(found["ops"]),
+            "nodes": tuple(NodeSchedule(**node) for node in found["nodes"]),
+            "contractions": tuple(_contraction(one) for one in found["contractions"]),
+            "engines": {name: EngineSchedule(**use) for name, use in found["engines"].items()},
+            "traffic": tuple(TensorTraffic(**one) for one in found["traffic"]),
+            "buffers": tuple(BufferUse(**one) for one in found["buffers"]),
+        }
     )
 
 
-def _group_from_json(found: dict[str, Any]) -> GroupSchedule:
-    contractions = tuple(ContractionSchedule(**one) for one in found["contractions"])
-    return GroupSchedule(**{**found, "nodes": tuple(found["nodes"]), "contractions": contractions})
+def _contraction(found: dict[str, Any]) -> ContractionSchedule:
+    first, second = found["formats"]
+    levels = tuple(LoopLevel(**level) for level in found["levels"])
+    return ContractionSchedule(**{**found, "formats": (first, second), "levels": levels})

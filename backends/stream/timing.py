@@ -64,7 +64,10 @@ class GroupTiming:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What the simulation found; ``instructions`` counts executed records that have an engine."""
+    """What the simulation found; ``instructions`` counts executed records that have an engine.
+
+    ``record_bytes`` gives the bytes that each record moved to or from DRAM over all its executions, by index.
+    """
 
     cycles: int
     busy: dict[Engine, int]
@@ -73,6 +76,7 @@ class Timeline:
     read_bytes: int
     written_bytes: int
     instructions: int
+    record_bytes: dict[int, int]
 
 
 class _Buffer:
@@ -113,7 +117,7 @@ class _Statistics:
 class _Step:
     """A record with an engine, made ready for many executions."""
 
-    __slots__ = ("_costs", "_record_cost", "_strides", "constant", "engine", "reads", "writes")
+    __slots__ = ("_costs", "_record_cost", "_strides", "constant", "engine", "moved_bytes", "reads", "writes")
 
     def __init__(self, record: Any, trips: tuple[int, ...], target: Target, slots: list[_Slot]) -> None:
         opcode = Opcode(int(record["opcode"]))
@@ -130,6 +134,7 @@ class _Step:
             strides.append((level, size))
             size *= trips[level]
         self._strides = tuple(strides)
+        self.moved_bytes = 0
         self._costs: dict[int, Cost] = {}
         self.constant = None if strides else self._record_cost.cost([0] * LOOP_LEVELS)
 
@@ -227,6 +232,7 @@ class _Simulation:
             statistics.macs += cost.macs
             statistics.read_bytes += cost.read_bytes
             statistics.written_bytes += cost.written_bytes
+            action.moved_bytes += cost.read_bytes + cost.written_bytes
             statistics.instructions += 1
 
 
@@ -258,6 +264,11 @@ def simulate(stream: Stream, target: Target) -> Timeline:
         sum(found.read_bytes for found in everything),
         sum(found.written_bytes for found in everything),
         sum(found.instructions for found in everything),
+        {
+            index: action.moved_bytes
+            for index, action in simulation.actions.items()
+            if isinstance(action, _Step) and action.moved_bytes
+        },
     )
 
 

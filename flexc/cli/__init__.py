@@ -31,7 +31,9 @@ COMMANDS = {
     "policies": Entry("flexc.cli.policies:policies", "List and show precision policies."),
     "targets": Entry("flexc.cli.targets:targets", "List and show machines."),
     "conformance": Entry("flexc.cli.conformance:conformance", "Check the numerics against vector files."),
-    "demo": Entry("flexc.cli.demo:demo", "Compile and run a model that reads photographs of text."),
+    "demo": Entry(
+        "flexc.cli.demo:demo", "Compile a trained classifier in every precision, run it on both back ends."
+    ),
 }
 
 

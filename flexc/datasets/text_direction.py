@@ -22,17 +22,12 @@ HEIGHT = 48
 WIDTH = 192
 FONT_SIZES = (16, 20, 24, 28, 32, 40)
 MARGIN = 4
-WORDS = (
-    "activation batch block buffer cache channel clock compute core cycle data depth engine exponent float "
-    "forward gradient group input kernel lane layer learning line loop mantissa mapping memory model network "
-    "norm operand output pixel policy precision quantize range reading region report schedule segment shape "
-    "signal square stream tensor tile token train unit update value vector weight window word yield zone"
-).split()
+WORDS = ["activation", "batch", "block", "buffer", "cache", "channel", "clock", "compute", "core", "cycle", "data", "depth", "engine", "exponent", "float", "forward", "gradient", "group", "input", "kernel", "lane", "layer", "learning", "line", "loop", "mantissa", "mapping", "memory", "model", "network", "norm", "operand", "output", "pixel", "policy", "precision", "quantize", "range", "reading", "region", "report", "schedule", "segment", "shape", "signal", "square", "stream", "tensor", "tile", "token", "train", "unit", "update", "value", "vector", "weight", "window", "word", "yield", "zone"]
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """``images`` [N, 3, 48, 192] fp32 in [-1, 1], ``labels`` [N] int64: 0 upright, 1 rotated by 180 degrees."""
+    """``images`` [N, 3, 48, 192] fp32 in [-1, 1]; ``labels`` [N] int64, 1 for rotated by 180 degrees."""
 
     images: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
@@ -41,7 +36,7 @@ class LabelledImages:
 def render_lines(count: int, *, seed: int) -> LabelledImages:
     """``count`` lines, every second one rotated; CompileError where Pillow is missing."""
     if importlib.util.find_spec("PIL") is None:
-        raise error("FX510", "rendering text lines needs Pillow", hint="pip install 'flexc[demo]'")
+        raise error("FX531", "rendering text lines needs Pillow", hint="pip install 'flexc[demo]'")
     rng = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int64) % 2
     images = np.stack([preprocess(_line(rng, rotated=bool(label))) for label in labels])
@@ -49,7 +44,7 @@ def render_lines(count: int, *, seed: int) -> LabelledImages:
 
 
 def preprocess(line: Image.Image) -> npt.NDArray[np.float32]:
-    """The [3, 48, 192] input for one line: height 48, at most 192 wide, scaled to [-1, 1], zeros to the right."""
+    """The [3, 48, 192] input for a line: scaled to height 48, width 192 at most, values -1 to 1, then zeros."""
     from PIL import Image
 
     width = min(WIDTH, -(-HEIGHT * line.width // line.height))

@@ -102,7 +102,7 @@ def _parse_dim(parser: AttrParser) -> Dim:
     name = parser.parse_identifier()
     if name not in DIMS:
         parser.raise_error(f"expected a loop dimension, one of {', '.join(DIMS)}")
-    return cast(Dim, name)
+    return name
 
 
 def _parse_factor(parser: AttrParser) -> Factor:
@@ -113,12 +113,12 @@ def _parse_pe_factor(parser: AttrParser) -> PeFactor:
     role = parser.parse_identifier()
     if role not in PE_ROLES:
         parser.raise_error(f"expected a use of PEs, one of {', '.join(PE_ROLES)}")
-    return PeFactor(cast(PeRole, role), _parse_dim(parser), parser.parse_integer())
+    return PeFactor(role, _parse_dim(parser), parser.parse_integer())
 
 
 @irdl_attr_definition
 class MappingAttr(Data[Mapping]):
-    """``#flexblock.mapping<stream a, lane [k 12], unit [o 2], pe [...], core [...], tile [...], order [...]>``."""
+    """``#flexblock.mapping<stream a, lane [k 12], unit [o 2], pe [...], core [...], tile [...], ...>``."""
 
     name = "flexblock.mapping"
 
@@ -164,5 +164,3 @@ class MappingAttr(Data[Mapping]):
             tuple(factor.factor for factor in tile),
             tuple(order),
         )
-
-

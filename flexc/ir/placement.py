@@ -8,7 +8,7 @@ its address. A result without a placement never leaves the chip.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Literal, TypeAlias, get_args
 
 from xdsl.dialects.builtin import ArrayAttr
 from xdsl.ir import Attribute, Data, Operation
@@ -129,7 +129,7 @@ class GroupAttr(Data[Group]):
             kind = parser.parse_identifier()
             if kind not in GROUP_KINDS:
                 parser.raise_error(f"expected a kind of group, one of {', '.join(GROUP_KINDS)}")
-        return Group(index, cast(GroupKind, kind))
+        return Group(index, kind)
 
 
 def _parse_plane(parser: AttrParser) -> Plane:
@@ -141,7 +141,7 @@ def _parse_plane(parser: AttrParser) -> Plane:
     size = parser.parse_integer()
     parser.parse_keyword("strides")
     strides = parser.parse_comma_separated_list(AttrParser.Delimiter.SQUARE, parser.parse_integer)
-    return Plane(cast(PlaneFormat, name), size, tuple(strides), address)
+    return Plane(name, size, tuple(strides), address)
 
 
 def group_of(op: Operation) -> Group | None:

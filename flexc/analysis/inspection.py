@@ -1,0 +1,192 @@
+"""What `flexc inspect` shows of a schedule: a summary, a row a group, the details of a layer, a timeline."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from flexc.backends.stream.isa import ENGINES
+from flexc.diagnostics import error
+from flexc.schedule import ContractionSchedule, GroupSchedule, Schedule
+
+TIMELINE_COLUMNS = 72
+SHADES = " .:-=+*#"
+"""How busy an engine is in a column of the timeline, from idle to all the time."""
+
+CSV_COLUMNS = (
+    "group",
+    "kind",
+    "node",
+    "op_type",
+    "node_index",
+    "ops",
+    "formats",
+    "mapping",
+    "macs",
+    "start_cycle",
+    "end_cycle",
+    *(f"{engine}_cycles" for engine in ENGINES),
+    "spatial_utilization",
+    "end_to_end_utilization",
+    "limit",
+    "read_bytes",
+    "written_bytes",
+    "instructions",
+)
+
+
+def layer(schedule: Schedule, name: str) -> Schedule:
+    """The schedule with only the groups of ONNX node ``name`` (or of the group number ``#3``).
+
+    Raises CompileError FX540 where there is none.
+    """
+    found = tuple(
+        group
+        for group in schedule.groups
+        if name == f"#{group.index}" or any(node.name == name for node in group.nodes)
+    )
+    if not found:
+        names = [node.name for group in schedule.groups for node in group.nodes]
+        near = [known for known in dict.fromkeys(names) if name.lower() in known.lower()][:5]
+        raise error(
+            "FX540",
+            f"no group of the schedule comes from a node called '{name}'",
+            hint=f"close names: {', '.join(near)}" if near else "`flexc inspect DIR` lists the nodes",
+        )
+    return replace(schedule, groups=found)
+
+
+def summary(schedule: Schedule) -> list[str]:
+    """Totals of the program."""
+    busy = ", ".join(
+        f"{engine} {cycles / schedule.cycles:.0%}"
+        for engine, cycles in schedule.busy_cycles.items()
+        if schedule.cycles
+    )
+    return [
+        f"target {schedule.target}, {schedule.clock_mhz:g} MHz: every rate, size and energy of it is assumed",
+        f"{schedule.cycles:,} cycles ({schedule.milliseconds:.3f} ms), {schedule.macs:,} MACs, "
+        f"{schedule.instructions:,} instructions",
+        f"utilization of the multipliers: {schedule.spatial_utilization:.1%} while the cores compute, "
+        f"{schedule.end_to_end_utilization:.1%} of all cycles",
+        f"DRAM: {byte_text(schedule.read_bytes)} read, {byte_text(schedule.written_bytes)} written",
+        f"engines at work: {busy}",
+    ]
+
+
+def timeline(schedule: Schedule, columns: int = TIMELINE_COLUMNS) -> list[str]:
+    """One line an engine: how busy it is in each of ``columns`` stretches of the program.
+
+    Within a group, the work of an engine counts as spread evenly from its first start to its last end.
+    """
+    width = max(1, -(-schedule.cycles // columns))
+    lines = []
+    for engine in ENGINES:
+        work = [0.0] * columns
+        for group in schedule.groups:
+            use = group.engines.get(engine)
+            if use is None or use.end_cycle == use.start_cycle:
+                continue
+            density = use.busy_cycles / (use.end_cycle - use.start_cycle)
+            for column in range(use.start_cycle // width, min(columns, -(-use.end_cycle // width))):
+                overlap = min(use.end_cycle, (column + 1) * width) - max(use.start_cycle, column * width)
+                work[column] += density * overlap
+        shades = (SHADES[min(len(SHADES) - 1, round(part / width * (len(SHADES) - 1)))] for part in work)
+        lines.append(f"{engine:>10} |{''.join(shades)}|")
+    end = f"{schedule.cycles:,} cycles"
+    return [
+        *lines,
+        f"{'':>10}  0{end:>{columns - 1}}",
+        f"{'':>10}  busy: '{SHADES}' from idle to all the time",
+    ]
+
+
+def details(group: GroupSchedule) -> list[str]:
+    """Everything known of one group."""
+    lines = [
+        f"group {group.index} ({group.kind}): {', '.join(map(str, group.nodes)) or 'made by the compiler'}",
+        f"  ops         {', '.join(group.ops)}",
+        f"  cycles      {group.start_cycle:,} to {group.end_cycle:,} ({group.cycles:,}), "
+        f"limited by {group.limit}",
+        "  engines     "
+        + ", ".join(f"{engine} {use.busy_cycles:,}" for engine, use in group.engines.items())
+        + " cycles",
+    ]
+    for contraction in group.contractions:
+        lines += _contraction(contraction, group)
+    lines.append(f"  traffic     {'tensor':<40} {'read':>12} {'written':>12}")
+    lines += [
+        f"              {one.tensor:<40} {byte_text(one.read_bytes):>12} {byte_text(one.written_bytes):>12}"
+        for one in group.traffic
+    ]
+    lines.append(f"  buffers     {'memory':<8} {'holds':<12} {'size':>12}  ring")
+    lines += [
+        f"              {one.memory:<8} {one.holds:<12} {byte_text(one.size_bytes):>12}  x{one.depth} "
+        + ("in each core" if one.per_core else "over all cores")
+        for one in group.buffers
+    ]
+    return lines
+
+
+def _contraction(contraction: ContractionSchedule, group: GroupSchedule) -> list[str]:
+    a, b = contraction.formats
+    extents = ", ".join(f"{dim} {extent}" for dim, extent in contraction.extents.items() if extent > 1)
+    lines = [
+        f"  contraction {contraction.result}: a {a} x b {b}",
+        f"  problem     {extents or 'all extents 1'}: {contraction.macs:,} MACs",
+        f"  utilization {contraction.utilization:.1%} while the cores compute (loses most: "
+        f"{contraction.limit}), {group.end_to_end_utilization:.1%} of the group's cycles",
+        "  mapping",
+    ]
+    depth = 0
+    for level in contraction.levels:
+        if not level.loops:
+            continue
+        verb = "parallel" if level.spatial else "for"
+        lines.append(f"    {'  ' * depth}{verb} {level.loops}    <- {level.level}")
+        depth += 1
+    return lines
+
+
+def csv_text(schedule: Schedule) -> str:
+    """A row a group, with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for group in schedule.groups:
+        writer.writerow(_csv_row(group))
+    return text.getvalue()
+
+
+def _csv_row(group: GroupSchedule) -> Iterator[object]:
+    yield from (group.index, group.kind)
+    node = group.nodes[0] if group.nodes else None
+    yield from (node.name, node.op_type, node.index) if node else ("", "", "")
+    yield " ".join(group.ops)
+    yield "; ".join(" x ".join(one.formats) for one in group.contractions)
+    yield "; ".join(one.mapping for one in group.contractions)
+    yield from (group.macs, group.start_cycle, group.end_cycle)
+    for engine in ENGINES:
+        use = group.engines.get(engine)
+        yield use.busy_cycles if use else 0
+    yield f"{spatial_utilization(group.contractions):.4f}" if group.contractions else ""
+    yield f"{group.end_to_end_utilization:.4f}" if group.contractions else ""
+    yield from (group.limit, group.read_bytes, group.written_bytes, group.instructions)
+
+
+def spatial_utilization(contractions: Sequence[ContractionSchedule]) -> float:
+    """Utilization of several contractions together, weighted by their cycles on the cores."""
+    cycles = sum(one.multiplier_cycles / one.utilization for one in contractions)
+    return sum(one.multiplier_cycles for one in contractions) / cycles
+
+
+def byte_text(count: int) -> str:
+    """``1536`` as ``1.5 KiB``."""
+    if count < 1024:
+        return f"{count} B"
+    for unit, size in (("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30)):
+        if count < 1024 * size or unit == "GiB":
+            return f"{count / size:.1f} {unit}"
+    raise AssertionError("the last unit takes every count")

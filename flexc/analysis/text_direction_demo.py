@@ -1,0 +1,146 @@
+"""The demonstration: a trained text-direction classifier in every precision, on both back ends.
+
+Three questions about each precision: does the simulated instruction stream give the bytes of the executor,
+how often is the answer right (and onnxruntime's), and how many cycles does a line of text take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from flexc.analysis.compare import run_onnxruntime
+from flexc.api import Program, compile
+from flexc.datasets.text_direction import LabelledImages
+from flexc.diagnostics import error
+
+MODEL_NAME = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
+INPUT = "x"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One row of the demonstration: what to compile with."""
+
+    label: str
+    profile: str = "flexblock"
+    policy: str = "FB16"
+    batchnorm: str = "lightnorm"
+
+
+PRECISIONS = (
+    Precision("fp32", profile="fp32"),
+    Precision("FB24, fp32 batch norm", policy="FB24", batchnorm="fp32"),
+    Precision("FB24", policy="FB24"),
+    Precision("FB16", policy="FB16"),
+    Precision("FB12", policy="FB12"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Measured for one precision.
+
+    ``same_as_onnxruntime`` is the share of equal labels; ``tensors_equal`` the number of tensors in DRAM and
+    outputs that both back ends computed with equal bytes on the first batch (fp32: within the tolerance that
+    the unordered sums allow); ``cycles_per_line`` comes from the event simulation of one batch.
+    """
+
+    label: str
+    accuracy: float
+    same_as_onnxruntime: float
+    tensors_equal: int
+    bytes_equal: bool
+    cycles_per_line: float
+    microseconds_per_line: float
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """All rows, and onnxruntime's accuracy beside them."""
+
+    lines: int
+    onnxruntime_accuracy: float
+    target: str
+    rows: tuple[Row, ...]
+
+
+def find_model(path: Path | None) -> Path:
+    """``path``, or the classifier in a checkout's models folder; CompileError FX530 where there is none."""
+    if path is not None:
+        return path
+    found = Path(__file__).resolve().parents[2] / "models" / MODEL_NAME
+    if not found.is_file():
+        raise error(
+            "FX530",
+            f"{MODEL_NAME} is not beside this installation",
+            hint="run from a checkout of the project, or name the file with --model",
+        )
+    return found
+
+
+def demonstrate(
+    model: Path,
+    data: LabelledImages,
+    *,
+    batch: int,
+    target: str,
+    output: Path,
+    progress: Callable[[str], None],
+) -> Demonstration:
+    """Compiles ``model`` for each of ``PRECISIONS`` into a folder of ``output``, and measures.
+
+    ``data`` holds a multiple of ``batch`` images. ``progress`` is told what is being done.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    progress("onnxruntime")
+    (scores,) = run_onnxruntime(model, {INPUT: data.images}).values()
+    expected = scores.argmax(axis=1)
+    rows = []
+    for precision in PRECISIONS:
+        progress(f"{precision.label}: compiling")
+        program = compile(
+            model,
+            output=output / precision.label.replace(", ", "-").replace(" ", "-"),
+            batch=batch,
+            input_shapes={INPUT: (batch, *data.images.shape[1:])},
+            policy=precision.policy,
+            profile=precision.profile,
+            batchnorm=precision.batchnorm,
+            target=target,
+        )
+        rows.append(_measure(precision, program, data, expected, batch, progress))
+    return Demonstration(len(data.labels), float((expected == data.labels).mean()), target, tuple(rows))
+
+
+def _measure(
+    precision: Precision,
+    program: Program,
+    data: LabelledImages,
+    expected: npt.NDArray[np.int64],
+    batch: int,
+    progress: Callable[[str], None],
+) -> Row:
+    progress(f"{precision.label}: executor and stream on the first {batch} lines")
+    both = program.run_engine({INPUT: data.images[:batch]}, "both")
+    assert both.agreement is not None
+    labels = []
+    for start in range(0, len(data.labels), batch):
+        progress(f"{precision.label}: executor, line {start} of {len(data.labels)}")
+        (scores,) = program.run({INPUT: data.images[start : start + batch]}).values()
+        labels.append(scores.argmax(axis=1))
+    found = np.concatenate(labels)
+    schedule = program.schedule
+    return Row(
+        label=precision.label,
+        accuracy=float((found == data.labels).mean()),
+        same_as_onnxruntime=float((found == expected).mean()),
+        tensors_equal=len(both.agreement.compared) if both.agreement.difference is None else 0,
+        bytes_equal=both.agreement.exact and both.agreement.difference is None,
+        cycles_per_line=schedule.cycles / batch,
+        microseconds_per_line=1e3 * schedule.milliseconds / batch,
+    )

@@ -1,0 +1,111 @@
+"""``flexc inspect``: where the cycles of an artefact go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from flexc.analysis.inspection import (
+    byte_text,
+    csv_text,
+    details,
+    layer,
+    spatial_utilization,
+    summary,
+    timeline,
+)
+from flexc.program import load
+from flexc.schedule import GroupSchedule, Schedule
+
+PIPE_WIDTH = 160
+"""Columns of the table where stdout is no terminal."""
+
+
+@click.command("inspect", short_help="Show where the cycles of an artefact go.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--layer", "layer_name", metavar="NAME",
+    help="Only the groups of this ONNX node (or group number, as #3), with mapping, traffic and buffers.",
+)  # fmt: skip
+@click.option(
+    "--format", "shape", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
+    help="A table and a timeline to read, the schedule as JSON, or a row a group as CSV.",
+)  # fmt: skip
+def inspect_command(folder: Path, layer_name: str | None, shape: str) -> None:
+    """Show the schedule of the artefact in the folder DIR.
+
+    Cycles come from the event simulation of its instruction stream; groups overlap, so their cycles do not
+    add up to the total. All rates behind them are assumptions of the target.
+
+    \b
+    Examples:
+      flexc inspect resnet18.flexc
+      flexc inspect resnet18.flexc --layer layer1.0.1.conv
+      flexc inspect resnet18.flexc --format csv > layers.csv
+    """
+    schedule = load(folder).schedule
+    if layer_name is not None:
+        schedule = layer(schedule, layer_name)
+    if shape == "json":
+        click.echo(schedule.to_json(), nl=False)
+    elif shape == "csv":
+        click.echo(csv_text(schedule), nl=False)
+    elif layer_name is not None:
+        for group in schedule.groups:
+            click.echo("\n".join(details(group)))
+    else:
+        _show(schedule)
+
+
+def _show(schedule: Schedule) -> None:
+    click.echo("\n".join(summary(schedule)))
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in ("#", "node", "kind", "formats"):
+        table.add_column(column, overflow="fold")
+    for column in ("MACs", "cycles", "cores", "DMA", "other", "spatial", "end to end", "limit", "DRAM"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for group in schedule.groups:
+        table.add_row(*_row(group))
+    table.add_section()
+    total = (f"{schedule.macs:,}", f"{schedule.cycles:,}", *_engine_columns(schedule.busy_cycles))
+    utilization = (f"{schedule.spatial_utilization:.1%}", f"{schedule.end_to_end_utilization:.1%}")
+    moved = byte_text(schedule.read_bytes + schedule.written_bytes)
+    table.add_row("", "total", "", "", *total, *utilization, "", moved)
+    console.print(table)
+    click.echo("\n".join(timeline(schedule)))
+
+
+def _row(group: GroupSchedule) -> list[str]:
+    busy = {engine: use.busy_cycles for engine, use in group.engines.items()}
+    others = f" +{len(group.nodes) - 1}" if len(group.nodes) > 1 else ""
+    operators = f"{group.nodes[0].op_type}{others}" if group.nodes else ""
+    formats = ", ".join(" x ".join(part.split()[0] for part in one.formats) for one in group.contractions)
+    spatial = f"{spatial_utilization(group.contractions):.1%}" if group.contractions else ""
+    end_to_end = f"{group.end_to_end_utilization:.1%}" if group.contractions else ""
+    return [
+        str(group.index),
+        f"{group.label} ({operators})" if operators else group.label,
+        group.kind,
+        formats,
+        f"{group.macs:,}" if group.macs else "",
+        f"{group.cycles:,}",
+        *_engine_columns(busy),
+        spatial,
+        end_to_end,
+        group.limit,
+        byte_text(group.read_bytes + group.written_bytes),
+    ]
+
+
+def _engine_columns(busy: Mapping[str, int]) -> list[str]:
+    dma = busy.get("dma_in", 0) + busy.get("dma_out", 0)
+    cores = busy.get("cores", 0)
+    other = sum(busy.values()) - dma - cores
+    return [f"{cycles:,}" if cycles else "" for cycles in (cores, dma, other)]

@@ -1,0 +1,240 @@
+"""Builds the schedule of an allocated graph from its stream: timing, traffic by tensor, buffers, mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from xdsl.ir import Operation, SSAValue
+
+from flexc.backends.stream.isa import NO_SLOT, OPCODES, Opcode, Space
+from flexc.backends.stream.program import GroupRange, Stream
+from flexc.backends.stream.timing import GroupTiming, Timeline, simulate
+from flexc.cost.clock import estimate
+from flexc.cost.energy import contraction_energy_pj
+from flexc.ir import bfp
+from flexc.ir.attributes import SourceAttr
+from flexc.ir.bfp import BlockTensorType
+from flexc.ir.mapping import DIMS, Mapping, MappingAttr
+from flexc.ir.placement import (
+    ARGUMENT_PLACEMENTS,
+    TABLE,
+    Placement,
+    group_of,
+    placement_of,
+    placements_in,
+)
+from flexc.ir.program import Graph
+from flexc.ir.value_names import value_names
+from flexc.mapping.from_ir import problem_of
+from flexc.mapping.loops import dram_loops
+from flexc.mapping.problem import ContractionProblem
+from flexc.passes.allocate import base_of
+from flexc.passes.map_contractions import MAPPING
+from flexc.schedule import (
+    BufferUse,
+    ContractionSchedule,
+    EngineSchedule,
+    GroupSchedule,
+    LoopLevel,
+    NodeSchedule,
+    Schedule,
+    TensorTraffic,
+)
+from flexc.target import Target
+
+BUSY_SHARE = 0.5
+"""Share of a group's cycles below which the busiest engine does not bound it: dependencies and latency do."""
+
+ENGINE_LIMITS = {
+    "dma_in": "DRAM",
+    "dma_out": "DRAM",
+    "converter": "converter",
+    "vector": "vector unit",
+    "lightnorm": "LightNorm unit",
+}
+
+
+def schedule_of(graph: Graph, stream: Stream, target: Target) -> Schedule:
+    """The schedule of a graph that was allocated for ``target``, and its stream; simulates the timing."""
+    timeline = simulate(stream, target)
+    builder = _Builder(graph, stream, target, timeline)
+    groups = tuple(
+        builder.group(timing, records) for timing, records in zip(timeline.groups, stream.groups, strict=True)
+    )
+    working = sum(one.multiplier_cycles for group in groups for one in group.contractions)
+    computing = timeline.busy["cores"] * target.multipliers
+    return Schedule(
+        target=target.name,
+        clock_mhz=target.clock_mhz,
+        cycles=timeline.cycles,
+        milliseconds=timeline.cycles / (target.clock_mhz * 1e3),
+        spatial_utilization=working / computing if computing else 0.0,
+        end_to_end_utilization=_share(working, timeline.cycles, target),
+        busy_cycles={str(engine): busy for engine, busy in timeline.busy.items()},
+        macs=timeline.macs,
+        read_bytes=timeline.read_bytes,
+        written_bytes=timeline.written_bytes,
+        instructions=timeline.instructions,
+        groups=groups,
+    )
+
+
+def _share(multiplier_cycles: int, cycles: int, target: Target) -> float:
+    return multiplier_cycles / (cycles * target.multipliers) if cycles else 0.0
+
+
+class _Builder:
+    def __init__(self, graph: Graph, stream: Stream, target: Target, timeline: Timeline) -> None:
+        self.stream = stream
+        self.target = target
+        self.timeline = timeline
+        self.names = value_names(graph.main)
+        block = graph.main.body.block
+        arguments = placements_in(graph.main.attributes.get(ARGUMENT_PLACEMENTS))
+        self.placements: dict[SSAValue, Placement] = dict(zip(block.args, arguments, strict=True))
+        self.ops: dict[int, list[Operation]] = {}
+        for op in block.ops:
+            placement, group = placement_of(op), group_of(op)
+            if placement is not None:
+                self.placements[op.results[0]] = placement
+            if group is not None:
+                self.ops.setdefault(group.index, []).append(op)
+
+    def group(self, timing: GroupTiming, records: GroupRange) -> GroupSchedule:
+        """The schedule of one group from its timing and its records."""
+        ops = self.ops[timing.index]
+        group = group_of(ops[0])
+        assert group is not None
+        contractions = tuple(self._contraction(op) for op in ops if isinstance(op, bfp.ConvOp | bfp.MatMulOp))
+        working = sum(one.multiplier_cycles for one in contractions)
+        # A quantization comes from the node that reads it, which has a group of its own.
+        computing = [op for op in ops if not isinstance(op, bfp.QuantizeOp)]
+        sources = [op.attributes.get("source") for op in computing or ops]
+        nodes = dict.fromkeys(source for source in sources if isinstance(source, SourceAttr))
+        return GroupSchedule(
+            index=timing.index,
+            kind=group.kind,
+            ops=tuple(op.name for op in ops),
+            nodes=tuple(
+                NodeSchedule(node.node_name.data, node.op_type.data, node.node_index.data) for node in nodes
+            ),
+            contractions=contractions,
+            start_cycle=timing.start,
+            end_cycle=timing.end,
+            engines={
+                str(engine): EngineSchedule(use.start, use.end, use.busy)
+                for engine, use in timing.engines.items()
+            },
+            macs=timing.macs,
+            end_to_end_utilization=_share(working, timing.end - timing.start, self.target),
+            limit=_limit(timing, contractions),
+            traffic=tuple(self._traffic(ops, records)),
+            buffers=tuple(self._buffers(records)),
+            read_bytes=timing.read_bytes,
+            written_bytes=timing.written_bytes,
+            instructions=timing.instructions,
+        )
+
+    def _contraction(self, op: bfp.ConvOp | bfp.MatMulOp) -> ContractionSchedule:
+        attribute = op.attributes[MAPPING]
+        assert isinstance(attribute, MappingAttr)
+        problem, mapping = problem_of(op), attribute.data
+        cost = estimate(problem, mapping, self.target)
+        shape = self.target.pe_shape(problem.a_bits, problem.b_bits)
+        a, b = op.operands[0].type, op.operands[1].type
+        assert isinstance(a, BlockTensorType)
+        assert isinstance(b, BlockTensorType)
+        return ContractionSchedule(
+            result=self.names[op.out],
+            formats=(format_text(a), format_text(b)),
+            extents={dim: problem.extent(dim) for dim in DIMS},
+            mapping=str(mapping),
+            levels=tuple(_levels(problem, mapping)),
+            macs=problem.macs,
+            multiplier_cycles=problem.macs * shape.multipliers_per_mac,
+            utilization=cost.utilization.spatial,
+            limit=cost.utilization.limit,
+            energy_pj=contraction_energy_pj(problem, mapping, self.target, cost),
+        )
+
+    def _traffic(self, ops: Sequence[Operation], records: GroupRange) -> Iterator[TensorTraffic]:
+        names = self._names_by_address(ops)
+        found: dict[str, list[int]] = {}
+        for index in range(records.first_record, records.end_record):
+            moved = self.timeline.record_bytes.get(index, 0)
+            if not moved:
+                continue
+            record = self.stream.records[index]
+            opcode = Opcode(int(record["opcode"]))
+            written = opcode is Opcode.STORE
+            operand = OPCODES[opcode].operands.index("dst" if written else "src")
+            slot = self._slot(int(record["operand"]["slot"][operand]), index)
+            name = names[int(slot["address_bytes"])]
+            found.setdefault(name, [0, 0])[written] += moved
+        for name, (read, write) in found.items():
+            yield TensorTraffic(name, read, write)
+
+    def _names_by_address(self, ops: Sequence[Operation]) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for op in ops:
+            table = placement_of(op, TABLE)
+            named = [(base_of(value), self.names[base_of(value)]) for value in (*op.operands, *op.results)]
+            placed = [(self.placements[value], name) for value, name in named if value in self.placements]
+            if table is not None:
+                placed.append((table, f"{self.names[op.results[0]]} constants"))
+            for placement, name in placed:
+                for plane in placement.planes:
+                    assert plane.address_bytes is not None
+                    found[plane.address_bytes] = name
+        return found
+
+    def _slot(self, register: int, before: int) -> Any:
+        """The record that last declared a slot register before a record."""
+        records = self.stream.records[:before]
+        declares = (records["opcode"] == Opcode.SLOT) & (records["slot"] == register)
+        return records[declares.nonzero()[0][-1]]
+
+    def _buffers(self, records: GroupRange) -> Iterator[BufferUse]:
+        inside = self.stream.records[records.first_record : records.end_record]
+        roles: dict[int, str] = {}
+        for record in inside:
+            opcode = Opcode(int(record["opcode"]))
+            slots = record["operand"]["slot"]
+            for name, slot in zip(OPCODES[opcode].operands, slots.tolist(), strict=False):
+                if slot != NO_SLOT and roles.get(slot, "dst") in ("dst", "src"):
+                    roles[slot] = name
+        for record in inside:
+            if record["opcode"] == Opcode.SLOT and record["space"] != Space.DRAM:
+                yield BufferUse(
+                    memory=Space(int(record["space"])).name.lower(),
+                    size_bytes=int(record["size_bytes"]),
+                    depth=int(record["depth"]),
+                    per_core=bool(record["per_core"]),
+                    holds=roles.get(int(record["slot"]), ""),
+                )
+
+
+def format_text(block: BlockTensorType) -> str:
+    """A block format in short: mantissa bits, and the box that shares an exponent."""
+    return f"m{block.mantissa_bits.data} {'x'.join(map(str, block.get_tile()))}"
+
+
+def _limit(timing: GroupTiming, contractions: Sequence[ContractionSchedule]) -> str:
+    engine, use = max(timing.engines.items(), key=lambda item: item[1].busy)
+    if use.busy < BUSY_SHARE * (timing.end - timing.start):
+        return "latency"
+    if engine == "cores":
+        return contractions[0].limit
+    return ENGINE_LIMITS[engine]
+
+
+def _levels(problem: ContractionProblem, mapping: Mapping) -> Iterator[LoopLevel]:
+    dram = ", ".join(f"{loop.dim} {loop.trips}" for loop in dram_loops(problem, mapping) if loop.trips > 1)
+    yield LoopLevel("DRAM", dram, False)
+    yield LoopLevel("core", ", ".join(map(str, mapping.cores)), True)
+    tile = zip(DIMS, mapping.tile, strict=True)
+    yield LoopLevel("buffer tile", ", ".join(f"{dim} {extent}" for dim, extent in tile if extent > 1), False)
+    yield LoopLevel("PE", ", ".join(map(str, mapping.pes)), True)
+    yield LoopLevel("unit", str(mapping.unit), True)
+    yield LoopLevel("lane", str(mapping.lane), True)

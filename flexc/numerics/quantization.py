@@ -106,7 +106,6 @@ def _quantize_by_shifts(
         # floor(r * 2^16); past 40 places nothing is left of a 24-bit significand.
         scaled = (significand.astype(np.int64) << 16) >> np.minimum(shift, 40)
         q = ((scaled + noise) >> 16).astype(np.int32)
-        np.copyto(q, 0, where=e == 0)
     else:
         shift = np.minimum(shift, _FRACTION_BITS + 2)
         q = significand

@@ -16,10 +16,10 @@ from flexc.numerics import (
     quantize,
 )
 from flexc.numerics import contraction as contraction_module
-from flexc.numerics.contraction import contract_rows, run_slices
+from flexc.numerics.contraction import accumulate_segments, contract_rows, run_slices
 from flexc.numerics.contraction_bounds import columns_bound, rows_bound, rows_exact_as_a_whole
 from flexc.numerics.contraction_reference import round_to_fp32
-from flexc.numerics.exact_arithmetic import FP32, FP64, cannot_overflow, exact_dtype
+from flexc.numerics.exact_arithmetic import FP32, FP64, SegmentProduct, cannot_overflow, exact_dtype
 
 Array = NDArray[np.float32]
 Matmul = Callable[..., Array]
@@ -201,6 +201,17 @@ def test_many_rows_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(contraction_module, "bound_pays", lambda *sizes: True)
     a, b = block(spread((10, 25), 3), 8, (1, 4)), block(spread((25, 3), 3, 1), 8, (6, 1))
     assert block_matmul(a, b).tobytes() == block_matmul_reference(a, b).tobytes()
+
+
+def test_a_minus_zero_of_the_blas_becomes_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SegmentProduct, "of", lambda *operands: np.full((2, 2), -0.0, np.float32))
+    operands = np.ones((2, 2), np.float32)
+    for cuts in ([slice(0, 2)], [slice(0, 1), slice(1, 2)], []):
+        for bias in (None, np.full(2, -0.0, np.float32)):
+            acc = np.empty((2, 2), np.float32)
+            accumulate_segments(operands, operands, cuts, bias, acc)
+            assert not acc.any()
+            assert not np.signbit(acc).any()
 
 
 def test_weights_are_prepared_once() -> None:

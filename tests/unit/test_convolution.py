@@ -40,7 +40,7 @@ class Attributes(TypedDict):
 
 @dataclass(frozen=True)
 class Case:
-    """A convolution; ``group_length`` is that of the default, one-axis tiles."""
+    """A convolution; ``group_length`` is that of one-axis tiles, and 1 more for the second operand."""
 
     x: Shape
     w: Shape
@@ -65,7 +65,8 @@ CASES = {
     "one tap, strided": Case((2, 7, 5, 5), (3, 7, 1, 1), (2, 2), (0, 0, 0, 0), (1, 1)),
     "asymmetric": Case((1, 4, 7, 5), (3, 4, 3, 2), (2, 1), (2, 0, 1, 3), (1, 2)),
     "padding wider than the kernel": Case((1, 2, 2, 2), (2, 2, 2, 2), (2, 2), (3, 3, 3, 3), (1, 1)),
-    "groups cut tiles": Case((2, 12, 4, 4), (6, 4, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 3),
+    "groups cut tiles": Case((1, 12, 4, 3), (9, 4, 3, 2), (1, 1), (1, 1, 1, 1), (1, 1), 3, 2),
+    "batch in groups": Case((7, 2, 3, 3), (2, 2, 2, 2), (1, 1), (1, 0, 0, 1), (1, 1), 1, 2),
     "depthwise": Case((2, 5, 6, 7), (5, 1, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 5),
     "depthwise, strided": Case((2, 5, 6, 7), (5, 1, 3, 2), (2, 3), (1, 2, 0, 1), (2, 1), 5),
     "depthwise with multiplier": Case((1, 3, 5, 4), (6, 1, 2, 2), (1, 2), (0, 0, 1, 1), (1, 1), 3),
@@ -105,7 +106,7 @@ def assert_same(found: Array, expected: Array) -> None:
 @tilings
 def test_forward(case: Case, bits_a: int, bits_b: int, tiling: str) -> None:
     x = block(spread(case.x, 1), bits_a, tiling, 1, case.group_length)
-    w = block(spread(case.w, 2), bits_b, tiling, 1, case.group_length)
+    w = block(spread(case.w, 2), bits_b, tiling, 1, case.group_length + 1)
     for bias in (None, spread(case.w[:1], 3)):
         found = block_conv(x, w, bias, **case.attributes)
         assert_same(found, block_conv_reference(x, w, bias, **case.attributes))
@@ -116,7 +117,7 @@ def test_forward(case: Case, bits_a: int, bits_b: int, tiling: str) -> None:
 @tilings
 def test_local_grad(case: Case, bits_a: int, bits_b: int, tiling: str) -> None:
     g = block(spread(case.y, 1), bits_a, tiling, 1, case.group_length)
-    w = block(spread(case.w, 2), bits_b, tiling, 0, case.group_length)
+    w = block(spread(case.w, 2), bits_b, tiling, 0, case.group_length + 1)
     found = block_conv_local_grad(g, w, x_shape=case.x, **case.attributes)
     assert_same(found, block_conv_local_grad_reference(g, w, x_shape=case.x, **case.attributes))
 
@@ -126,7 +127,7 @@ def test_local_grad(case: Case, bits_a: int, bits_b: int, tiling: str) -> None:
 @tilings
 def test_weight_grad(case: Case, bits_a: int, bits_b: int, tiling: str) -> None:
     g = block(spread(case.y, 1), bits_a, tiling, 0, case.group_length)
-    x = block(spread(case.x, 2), bits_b, tiling, 0, case.group_length)
+    x = block(spread(case.x, 2), bits_b, tiling, 0, case.group_length + 1)
     found = block_conv_weight_grad(g, x, w_shape=case.w, **case.attributes)
     assert_same(found, block_conv_weight_grad_reference(g, x, w_shape=case.w, **case.attributes))
 

@@ -14,7 +14,13 @@ import numpy.typing as npt
 
 from flexc import artefact
 from flexc.artefact import Manifest, Source
-from flexc.backends.agreement import Agreement, DisagreementError, compare
+from flexc.backends.agreement import (
+    INTERMEDIATE_TOLERANCE,
+    OUTPUT_TOLERANCE,
+    Agreement,
+    DisagreementError,
+    compare,
+)
 from flexc.backends.executor.emit import EmittedProgram, emit_program, input_specs, output_specs
 from flexc.backends.executor.run import Executable, Keep, Kept, explain, weights_of
 from flexc.backends.stream.encode import encode, read_stream
@@ -22,12 +28,11 @@ from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.listing import disassemble, initial_bytes
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.run import simulate_file
-from flexc.diagnostics import Place, error
 from flexc.ir import nn
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
 from flexc.numerics import NonFiniteError
-from flexc.options import CompileOptions, Profile
+from flexc.options import CompileOptions
 from flexc.schedule import Schedule
 from flexc.scheduling import schedule_of
 from flexc.target import load_target
@@ -100,21 +105,9 @@ class Program:
         """The text of executor.py and what its statements stand for."""
         return emit_program(self.graph)
 
-    @property
-    def has_stream(self) -> bool:
-        """Whether the program runs on the machine; in the fp32 profile it does not."""
-        return self.options.profile is not Profile.FP32
-
     @cached_property
     def stream(self) -> Stream:
-        """The instruction stream; CompileError FX523 where there is none."""
-        if not self.has_stream:
-            raise error(
-                "FX523",
-                "a program of the fp32 profile has no instruction stream",
-                place=Place(self.source.path),
-                hint="compile the model with --profile flexblock",
-            )
+        """The instruction stream."""
         if self.folder is not None:
             return read_stream(self.folder / artefact.STREAM)
         # Imported here: a loaded program needs no emitter.
@@ -124,8 +117,8 @@ class Program:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """What runs when on the target's clock; CompileError FX523 in the fp32 profile."""
-        if self.folder is not None and self.has_stream:
+        """What runs when on the target's clock."""
+        if self.folder is not None:
             return Schedule.from_json((self.folder / artefact.SCHEDULE).read_text(encoding="utf-8"))
         return schedule_of(self.graph, self.stream, load_target(self.options.target))
 
@@ -168,8 +161,10 @@ class Program:
                 raise
         expected = self._execute(inputs, kept)
         outputs, simulated = self._simulate(inputs, True)
-        exact = not any(isinstance(op, nn.ConvOp | nn.MatMulOp) for op in self.graph.main.body.block.ops)
-        agreement = compare(kept.arrays, simulated, exact=exact).then(compare(expected, outputs, exact=exact))
+        unordered = any(isinstance(op, nn.ConvOp | nn.MatMulOp) for op in self.graph.main.body.block.ops)
+        agreement = compare(
+            kept.arrays, simulated, tolerance=INTERMEDIATE_TOLERANCE if unordered else None
+        ).then(compare(expected, outputs, tolerance=OUTPUT_TOLERANCE if unordered else None))
         return EngineRun(expected, kept.arrays, agreement)
 
     def _execute(self, inputs: Mapping[str, Array], keep: Keep | None) -> dict[str, Array]:
@@ -184,7 +179,7 @@ class Program:
         self, inputs: Mapping[str, Array], tensors: bool
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Outputs and intermediates of the stream, simulated in a process of its own."""
-        if self.folder is not None and self.has_stream:
+        if self.folder is not None:
             return simulate_file(self.folder / artefact.STREAM, inputs, tensors=tensors)
         with tempfile.TemporaryDirectory(prefix="flexc-") as name:
             path = Path(name) / artefact.STREAM
@@ -207,20 +202,17 @@ class Program:
     def _files(self) -> dict[str, Callable[[Path], object]]:
         """What writes each file of the artefact but the manifest."""
         graph = f"{self.graph.module!s}\n".encode()
-        found: dict[str, Callable[[Path], object]] = {
-            artefact.GRAPH: lambda file: file.write_bytes(graph),
-            artefact.WEIGHTS: self.graph.weights.save,
-            artefact.EXECUTOR: lambda file: file.write_bytes(self.emitted.text.encode()),
-        }
-        if not self.has_stream:
-            return found
         binary = encode(self.stream)
         # The initial data is the end of stream.bin: the listing refers to it there.
         listing = disassemble(self.stream, artefact.STREAM, len(binary) - len(initial_bytes(self.stream)))
-        found[artefact.STREAM] = lambda file: file.write_bytes(binary)
-        found[artefact.STREAM_TEXT] = lambda file: file.write_bytes(listing.encode())
-        found[artefact.SCHEDULE] = lambda file: file.write_bytes(self.schedule.to_json().encode())
-        return found
+        return {
+            artefact.GRAPH: lambda file: file.write_bytes(graph),
+            artefact.WEIGHTS: self.graph.weights.save,
+            artefact.EXECUTOR: lambda file: file.write_bytes(self.emitted.text.encode()),
+            artefact.STREAM: lambda file: file.write_bytes(binary),
+            artefact.STREAM_TEXT: lambda file: file.write_bytes(listing.encode()),
+            artefact.SCHEDULE: lambda file: file.write_bytes(self.schedule.to_json().encode()),
+        }
 
 
 def load(folder: str | os.PathLike[str]) -> Program:

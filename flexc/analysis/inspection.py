@@ -40,7 +40,7 @@ CSV_COLUMNS = (
 def layer(schedule: Schedule, name: str) -> Schedule:
     """The schedule with only the groups of ONNX node ``name`` (or of the group number ``#3``).
 
-    Raises CompileError FX540 where there is none.
+    Raises CompileError FX552 where there is none.
     """
     found = tuple(
         group
@@ -51,7 +51,7 @@ def layer(schedule: Schedule, name: str) -> Schedule:
         names = [node.name for group in schedule.groups for node in group.nodes]
         near = [known for known in dict.fromkeys(names) if name.lower() in known.lower()][:5]
         raise error(
-            "FX540",
+            "FX552",
             f"no group of the schedule comes from a node called '{name}'",
             hint=f"close names: {', '.join(near)}" if near else "`flexc inspect DIR` lists the nodes",
         )

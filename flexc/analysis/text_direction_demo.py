@@ -70,13 +70,13 @@ class Demonstration:
 
 
 def find_model(path: Path | None) -> Path:
-    """``path``, or the classifier in a checkout's models folder; CompileError FX530 where there is none."""
+    """``path``, or the classifier in a checkout's models folder; CompileError FX550 where there is none."""
     if path is not None:
         return path
     found = Path(__file__).resolve().parents[2] / "models" / MODEL_NAME
     if not found.is_file():
         raise error(
-            "FX530",
+            "FX550",
             f"{MODEL_NAME} is not beside this installation",
             hint="run from a checkout of the project, or name the file with --model",
         )

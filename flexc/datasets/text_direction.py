@@ -22,7 +22,13 @@ HEIGHT = 48
 WIDTH = 192
 FONT_SIZES = (16, 20, 24, 28, 32, 40)
 MARGIN = 4
-WORDS = ["activation", "batch", "block", "buffer", "cache", "channel", "clock", "compute", "core", "cycle", "data", "depth", "engine", "exponent", "float", "forward", "gradient", "group", "input", "kernel", "lane", "layer", "learning", "line", "loop", "mantissa", "mapping", "memory", "model", "network", "norm", "operand", "output", "pixel", "policy", "precision", "quantize", "range", "reading", "region", "report", "schedule", "segment", "shape", "signal", "square", "stream", "tensor", "tile", "token", "train", "unit", "update", "value", "vector", "weight", "window", "word", "yield", "zone"]
+VOCABULARY = (
+    "activation batch block buffer cache channel clock compute core cycle data depth engine exponent "
+    "float forward gradient group input kernel lane layer learning line loop mantissa mapping memory "
+    "model network norm operand output pixel policy precision quantize range reading region report "
+    "schedule segment shape signal square stream tensor tile token train unit update value vector weight "
+    "window word yield zone"
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class LabelledImages:
 def render_lines(count: int, *, seed: int) -> LabelledImages:
     """``count`` lines, every second one rotated; CompileError where Pillow is missing."""
     if importlib.util.find_spec("PIL") is None:
-        raise error("FX531", "rendering text lines needs Pillow", hint="pip install 'flexc[demo]'")
+        raise error("FX551", "rendering text lines needs Pillow", hint="pip install 'flexc[demo]'")
     rng = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.int64) % 2
     images = np.stack([preprocess(_line(rng, rotated=bool(label))) for label in labels])
@@ -44,7 +50,7 @@ def render_lines(count: int, *, seed: int) -> LabelledImages:
 
 
 def preprocess(line: Image.Image) -> npt.NDArray[np.float32]:
-    """The [3, 48, 192] input for a line: scaled to height 48, width 192 at most, values -1 to 1, then zeros."""
+    """The [3, 48, 192] input for a line: height 48, width 192 at most, values -1 to 1, then zeros."""
     from PIL import Image
 
     width = min(WIDTH, -(-HEIGHT * line.width // line.height))
@@ -57,7 +63,7 @@ def preprocess(line: Image.Image) -> npt.NDArray[np.float32]:
 def _line(rng: np.random.Generator, *, rotated: bool) -> Image.Image:
     from PIL import Image, ImageDraw, ImageFont
 
-    text = " ".join(str(word) for word in rng.choice(WORDS, size=int(rng.integers(1, 4))))
+    text = " ".join(str(word) for word in rng.choice(VOCABULARY.split(), size=int(rng.integers(1, 4))))
     if rng.random() < 0.3:
         text = text.title()
     if rng.random() < 0.2:

@@ -1,14 +1,32 @@
-"""The storage code of FP10A: a sign, 5 exponent bits and 4 fraction bits in the low bits of a uint16."""
+"""The storage code of FP10A: sign, 5 exponent and 4 fraction bits in the low bits of a uint16 (section 5)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+_CODES = 1 << 10
+_SIGN_BIT = 9
 _FRACTION_BITS = 4
 _DROPPED_BITS = 23 - _FRACTION_BITS
 # Exponent field 0 is the value 0 alone; field 1 is 2^-14.
 _BIAS_DIFFERENCE = 127 - 15
+_MAGNITUDE = 0x7FFFFFFF
+_BLOCK_ELEMENTS = 1 << 15
+
+
+def _value_of_each_code() -> NDArray[np.float32]:
+    """NaN for a code that no value has."""
+    codes = np.arange(_CODES, dtype=np.uint32)
+    field = codes >> _FRACTION_BITS & 31
+    magnitude = (codes & ((1 << _SIGN_BIT) - 1)) + (_BIAS_DIFFERENCE << _FRACTION_BITS)
+    values = (codes >> _SIGN_BIT << 31 | magnitude << _DROPPED_BITS).view(np.float32)
+    values[(field == 0) | (field == 31)] = np.nan
+    values[0] = 0
+    return values
+
+
+_VALUES = _value_of_each_code()
 
 
 def pack_fp10(x: NDArray[np.float32]) -> NDArray[np.uint16]:
@@ -16,21 +34,28 @@ def pack_fp10(x: NDArray[np.float32]) -> NDArray[np.uint16]:
 
     Raises ValueError for a value that it does not hold, among them -0.
     """
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).reshape(x.shape)
-    field = (bits >> np.uint32(23) & np.uint32(0xFF)).astype(np.int32) - _BIAS_DIFFERENCE
-    exact = (bits & np.uint32((1 << _DROPPED_BITS) - 1)) == 0
-    representable = np.where(bits == 0, True, exact & (field >= 1) & (field <= 30))
-    if not representable.all():
-        index = tuple(int(i) for i in np.argwhere(~representable)[0])
-        raise ValueError(f"FP10A does not hold {x[index]!r} at index {list(index)}")
-    fraction = bits >> np.uint32(_DROPPED_BITS) & np.uint32((1 << _FRACTION_BITS) - 1)
-    code = (
-        bits >> np.uint32(31) << np.uint32(9)
-        | np.maximum(field, 0).astype(np.uint32) << np.uint32(4)
-        | fraction
-    )
-    codes: NDArray[np.uint16] = code.astype(np.uint16)
-    return codes
+    dense = np.ascontiguousarray(x, np.float32).reshape(-1)
+    codes = np.empty(dense.size, np.uint16)
+    size = min(dense.size, _BLOCK_ELEMENTS)
+    magnitude, sign, held = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.float32)
+    for start in range(0, dense.size, _BLOCK_ELEMENTS):
+        words = dense[start : start + _BLOCK_ELEMENTS].view(np.int32)
+        code, bit, value = magnitude[: words.size], sign[: words.size], held[: words.size]
+        np.bitwise_and(words, _MAGNITUDE, out=code)
+        np.right_shift(code, _DROPPED_BITS, out=code)
+        np.subtract(code, _BIAS_DIFFERENCE << _FRACTION_BITS, out=code)
+        np.maximum(code, 0, out=code)
+        np.right_shift(words, 31, out=bit)
+        np.bitwise_and(bit, 1 << _SIGN_BIT, out=bit)
+        np.bitwise_or(code, bit, out=code)
+        np.copyto(codes[start : start + words.size], code, casting="unsafe")
+        # What FP10A does not hold has been cut to the code of another value, or to one without.
+        np.take(_VALUES, code, mode="clip", out=value)
+        different = value.view(np.int32) != words
+        if different.any():
+            index = tuple(int(i) for i in np.unravel_index(start + int(different.argmax()), x.shape))
+            raise ValueError(f"FP10A does not hold {x[index]!r} at index {list(index)}")
+    return codes.reshape(x.shape)
 
 
 def unpack_fp10(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -38,13 +63,9 @@ def unpack_fp10(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
 
     Raises ValueError for a code that no value has: exponent field 0 (but for code 0) or 31, or over ten bits.
     """
-    words = codes.astype(np.uint32)
-    field = words >> np.uint32(_FRACTION_BITS) & np.uint32(31)
-    valid = (words == 0) | ((field >= 1) & (field <= 30) & (words < 1 << 10))
-    if not valid.all():
-        index = tuple(int(i) for i in np.argwhere(~valid)[0])
+    # Codes above ten bits are cut to the last, which no value has.
+    values: NDArray[np.float32] = np.take(_VALUES, codes, mode="clip")
+    if np.isnan(values.max(initial=0)):
+        index = tuple(int(i) for i in np.argwhere(np.isnan(values))[0])
         raise ValueError(f"no FP10A value has code {int(codes[index])} at index {list(index)}")
-    sign = words >> np.uint32(9) << np.uint32(31)
-    exponent = field + np.uint32(_BIAS_DIFFERENCE) << np.uint32(23)
-    fraction = (words & np.uint32(15)) << np.uint32(_DROPPED_BITS)
-    return np.where(words == 0, np.uint32(0), sign | exponent | fraction).astype(np.uint32).view(np.float32)
+    return values

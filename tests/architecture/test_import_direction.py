@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"importer", "precision", "target", "mapping", "cost", "datasets"}),
     frozenset({"passes"}),
     frozenset({"backends"}),
-    frozenset({"artefact", "api", "program", "schedule"}),
+    frozenset({"artefact", "api", "program", "schedule", "scheduling"}),
     frozenset({"analysis", "exporter", "training"}),
     frozenset({"cli"}),
 )
@@ -30,6 +30,8 @@ SAME_LAYER = {
     ("api", "program"),
     ("program", "artefact"),
     ("program", "schedule"),
+    ("program", "scheduling"),
+    ("scheduling", "schedule"),
     ("tensor_spec", "diagnostics"),
     ("array_files", "diagnostics"),
     ("numerics", "diagnostics"),

@@ -11,13 +11,13 @@ X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
 def test_equal_bytes_agree_whatever_the_strides() -> None:
-    assert first_difference("x", X, np.asfortranarray(X), exact=True) is None
+    assert first_difference("x", X, np.asfortranarray(X)) is None
 
 
 def test_zeros_of_both_signs_differ() -> None:
     other = X.copy()
     other[0, 0] = -0.0
-    found = first_difference("x", X, other, exact=True)
+    found = first_difference("x", X, other)
     assert found is not None
     assert (found.index, found.executor_bits, found.stream_bits) == ((0, 0), "00000000", "80000000")
 
@@ -26,7 +26,7 @@ def test_the_first_difference_is_in_row_major_order() -> None:
     other = X.copy(order="F")
     other[1, 0] = 9
     other[0, 2] = 7
-    found = first_difference("x", X, other, exact=True)
+    found = first_difference("x", X, other)
     assert found is not None
     assert (found.index, found.executor_value, found.stream_value) == ((0, 2), 2.0, 7.0)
     assert str(found) == "'x' at [0, 2]: executor 2.0 (0x40000000), stream 7.0 (0x40e00000)"
@@ -36,39 +36,39 @@ def test_the_first_difference_is_in_row_major_order() -> None:
 def test_other_dtypes_are_compared_too(dtype: type[np.generic]) -> None:
     left = np.array([0, 1, 1]).astype(dtype)
     right = np.array([0, 1, 0]).astype(dtype)
-    assert first_difference("x", left, left.copy(), exact=True) is None
-    found = first_difference("x", left, right, exact=True)
+    assert first_difference("x", left, left.copy()) is None
+    found = first_difference("x", left, right)
     assert found is not None
     assert found.index == (2,)
 
 
 def test_the_fp32_tolerance_is_a_share_of_the_largest_magnitude() -> None:
     left = np.array([1.0, 100.0], np.float32)
-    assert first_difference("x", left, left + np.float32(5e-4), exact=False) is None
-    assert first_difference("x", left, left + np.float32(5e-4), exact=True) is not None
-    assert first_difference("x", left, left + np.float32(5e-3), exact=False) is not None
+    assert first_difference("x", left, left + np.float32(5e-4), tolerance=1e-5) is None
+    assert first_difference("x", left, left + np.float32(5e-4)) is not None
+    assert first_difference("x", left, left + np.float32(5e-3), tolerance=1e-5) is not None
 
 
 def test_a_nan_is_never_within_the_tolerance() -> None:
-    found = first_difference("x", X, np.full_like(X, np.nan), exact=False)
+    found = first_difference("x", X, np.full_like(X, np.nan), tolerance=1e-5)
     assert found is not None
 
 
 def test_other_shapes_are_a_bug() -> None:
     with pytest.raises(ValueError, match="'x' is float32"):
-        first_difference("x", X, X[:1], exact=True)
+        first_difference("x", X, X[:1])
 
 
 def test_comparison_stops_at_the_first_tensor_that_differs() -> None:
     executor = {"a": X, "only executor": X, "b": X, "c": X}
     stream = {"c": X + 1, "b": X + 1, "a": X, "only stream": X}
-    found = compare(executor, stream, exact=True)
+    found = compare(executor, stream)
     assert found.compared == ("a", "b")
     assert found.difference is not None
     assert found.difference.tensor == "b"
-    assert found.then(compare({"d": X}, {"d": X}, exact=True)) is found
+    assert found.then(compare({"d": X}, {"d": X})) is found
 
 
 def test_agreement_counts_what_was_compared() -> None:
-    found = compare({"a": X}, {"a": X}, exact=True).then(compare({"b": X}, {"b": X}, exact=False))
+    found = compare({"a": X}, {"a": X}).then(compare({"b": X}, {"b": X}, tolerance=1e-5))
     assert (found.compared, found.difference, found.exact) == (("a", "b"), None, False)

@@ -174,10 +174,10 @@ class Operand:
         return Layout(relative // 8, tuple(shape), tuple(s // 8 for s in strides), packed, run_bytes)
 
     def _packed_dimension(self, shape: list[int], strides: list[int]) -> int:
-        for d in reversed(range(CORE_AXES, len(shape))):
-            if strides[d] == self.bits and shape[d] > 1:
-                return d
-        return len(shape) - 1
+        """The dimension of single-element strides: one of several elements where there is one."""
+        packed = [d for d in range(CORE_AXES, len(shape)) if strides[d] == self.bits]
+        longer = [d for d in packed if shape[d] > 1]
+        return max(longer or packed, default=len(shape) - 1)
 
 
 def cores_apart(operand: Operand, memories: Memories, run: CoreRun) -> tuple[int, ...]:

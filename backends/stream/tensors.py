@@ -41,7 +41,8 @@ def layout_of(plane: SymbolPlane) -> Layout:
     packed = None
     run_bytes = 0
     if plane.format not in WHOLE_BYTE_TYPES:
-        packed = next((d for d, stride in enumerate(strides) if stride == bits), len(strides) - 1)
+        single = [d for d, stride in enumerate(plane.stride_bits) if stride == bits]
+        packed = max(single, key=lambda d: plane.shape[d], default=len(strides) - 1)
         run_bytes = -(-plane.shape[packed] * bits // 8)
         strides[packed] = 0
     if any(stride % 8 for stride in strides):

@@ -142,9 +142,14 @@ def group_axis(loops: Extents, group: int, stride_bits: int) -> TileAxis:
 
 
 def without_units(axes: Sequence[TileAxis], kept: int) -> tuple[TileAxis, ...]:
-    """The axes without those of extent 1, the ``kept`` innermost ones staying in any case."""
+    """The axes without those of one element, the ``kept`` innermost ones staying in any case.
+
+    An axis of one element that starts in the padding stays: all of it is outside.
+    """
     outer = len(axes) - kept
-    return tuple(axis for i, axis in enumerate(axes) if i >= outer or (axis.limit, axis.count) != (1, 1))
+    return tuple(
+        axis for i, axis in enumerate(axes) if i >= outer or (axis.limit, axis.count, axis.start) != (1, 1, 0)
+    )
 
 
 def block_tile(value_type: object) -> tuple[int, ...] | None:

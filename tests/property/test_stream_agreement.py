@@ -1,0 +1,173 @@
+"""Random networks on a machine with small buffers: the stream gives the graph's bytes, however it is tiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flexc.options import CompileOptions
+from tests.onnx_models import build, make_node
+from tests.stream_agreement import check_agreement
+
+Array: TypeAlias = npt.NDArray[Any]
+CATALOG = Path(__file__).parents[2] / "flexc" / "target" / "catalog"
+SMALL = {
+    "cores = 16": "cores = 3",
+    "operand_buffer_bytes = 32_768": "operand_buffer_bytes = 8_192",
+    "held_buffer_bytes = 32_768": "held_buffer_bytes = 16_384",
+    "psum_buffer_bytes = 32_768": "psum_buffer_bytes = 3_072",
+}
+
+
+@pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The default machine, and one of three cores with so little memory that most loops are cut."""
+    text = (CATALOG / "flexblock.toml").read_text()
+    for given_text, smaller in SMALL.items():
+        assert given_text in text
+        text = text.replace(given_text, smaller)
+    path = tmp_path_factory.mktemp("targets") / "small.toml"
+    path.write_text(text)
+    return ["flexblock", str(path)]
+
+
+def spread(rng: np.random.Generator, *shape: int) -> Array:
+    """fp32 numbers with exponents up to 24 apart."""
+    return (rng.standard_normal(shape) * np.exp2(rng.integers(-12, 13, shape))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution, then perhaps a batch normalization, an activation and a pool."""
+
+    outputs: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    depthwise: bool
+    norm: bool
+    activation: str
+    pool: bool
+
+
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+layers = st.builds(
+    Layer,
+    outputs=st.sampled_from([1, 3, 8, 22, 60, 150]),
+    kernel=pairs,
+    stride=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    pads=st.tuples(*[st.integers(0, 2)] * 4),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    depthwise=st.booleans(),
+    norm=st.booleans(),
+    activation=st.sampled_from(["", "Relu", "HardSwish", "Sigmoid"]),
+    pool=st.booleans(),
+)
+
+
+@given(
+    data=st.data(),
+    network=st.lists(layers, min_size=1, max_size=3),
+    channels=st.sampled_from([1, 3, 10, 57, 120]),
+    batch=st.integers(1, 3),
+    size=st.tuples(st.integers(9, 17), st.integers(9, 17)),
+    mode=st.sampled_from(["FB12", "FB16", "FB24"]),
+    small=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_networks(
+    data: st.DataObject,
+    network: list[Layer],
+    channels: int,
+    batch: int,
+    size: tuple[int, int],
+    mode: str,
+    small: bool,
+    seed: int,
+    targets: list[str],
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = spread(rng, batch, channels, *size)
+    nodes, constants, outputs, value, extents = [], {}, [], "x", list(size)
+    for index, layer in enumerate(network):
+        group = channels if layer.depthwise else 1
+        made = channels if layer.depthwise else layer.outputs
+        extents = [
+            (extents[d] + layer.pads[d] + layer.pads[d + 2] - layer.dilation[d] * (layer.kernel[d] - 1) - 1)
+            // layer.stride[d]
+            + 1
+            for d in range(2)
+        ]
+        if min(extents) < 1:
+            return
+        constants[f"w{index}"] = spread(rng, made, channels // group, *layer.kernel)
+        attributes = {"strides": layer.stride, "pads": layer.pads, "dilations": layer.dilation, "group": group}
+        nodes.append(make_node("Conv", [value, f"w{index}"], [f"c{index}"], **attributes))
+        value, channels = f"c{index}", made
+        if layer.norm:
+            names = [f"{name}{index}" for name in "gbmv"]
+            constants.update({name: spread(rng, made) for name in names[:3]})
+            constants[names[3]] = np.abs(spread(rng, made)) + np.float32(0.1)
+            nodes.append(make_node("BatchNormalization", [value, *names], [f"n{index}"]))
+            value = f"n{index}"
+        if layer.activation:
+            nodes.append(make_node(layer.activation, [value], [f"a{index}"]))
+            value = f"a{index}"
+        if layer.pool and min(extents) > 1:
+            nodes.append(make_node("MaxPool", [value], [f"p{index}"], kernel_shape=[2, 2], strides=[1, 2]))
+            value, extents = f"p{index}", [extents[0] - 1, extents[1] // 2]
+        if data.draw(st.booleans(), label="keep"):
+            outputs.append(value)
+    outputs = list(dict.fromkeys([*outputs, value]))
+    model = build(nodes, {"x": x}, constants, outputs=outputs)
+    options = CompileOptions(policy=mode, target=targets[small])
+    check_agreement(model, {"x": x}, tmp_path, options)
+
+
+@given(
+    batch=st.lists(st.integers(1, 3), max_size=2),
+    sizes=st.tuples(st.integers(1, 40), st.sampled_from([1, 7, 54, 130, 300]), st.integers(1, 40)),
+    shared=st.booleans(),
+    again=st.booleans(),
+    mode=st.sampled_from(["FB12", "FB16", "FB24"]),
+    small=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_products(
+    batch: list[int],
+    sizes: tuple[int, int, int],
+    shared: bool,
+    again: bool,
+    mode: str,
+    small: bool,
+    seed: int,
+    targets: list[str],
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows, depth, columns = sizes
+    inputs = {
+        "a": spread(rng, *batch, rows, depth),
+        "b": spread(rng, *([] if shared else batch), depth, columns),
+    }
+    nodes = [make_node("MatMul", ["a", "b"], ["p"]), make_node("Softmax", ["p"], ["y"], axis=-1)]
+    if again:
+        rank = len(batch) + 2
+        turned = [*range(rank - 2), rank - 1, rank - 2]
+        nodes += [
+            make_node("Transpose", ["y"], ["t"], perm=turned),
+            make_node("MatMul", ["y", "t"], ["z"]),
+        ]
+    model = build(nodes, inputs, outputs=("z",) if again else ("y",))
+    check_agreement(model, inputs, tmp_path, CompileOptions(policy=mode, target=targets[small]))

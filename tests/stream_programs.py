@@ -13,6 +13,7 @@ from flexc.backends.stream.formats import WHOLE_BYTE_TYPES, pack
 from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
     FORMAT_BITS,
+    LANES_AND_UNITS,
     MANTISSA_FORMATS,
     Addressing,
     Format,
@@ -103,7 +104,10 @@ def levels(**steps: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class ConvCase:
-    """A convolution and its tiling over 2 x 2 cores, p on the second core axis and o on the third."""
+    """A convolution and its tiling over 2 x 2 cores, p on the second core axis and o on the third.
+
+    Two tiles of outputs are whole groups of the result.
+    """
 
     mantissa_bits: tuple[int, int] = (8, 8)
     groups: tuple[int, int] = (4, 4)
@@ -187,7 +191,7 @@ def _conv_stream(
     a_groups, b_groups = -(-kt // a_group), -(-kt // b_group)
     x_pixel, w_tap = -(-kt * a_bits // 8) * 8, -(-kt * b_bits // 8) * 8
     acc_size = n * pt * ow * ot * 4
-    staging_groups = 2 * ot // case.result_group + 1
+    staging_groups = 2 * ot // case.result_group
     staging = n * 2 * pt * ow * 2 * ot
 
     records = RecordList()
@@ -205,7 +209,7 @@ def _conv_stream(
         (bs, Space.HELD, 2 * (w_size + we_size), 4 * ot, 1, True),
         (acc, Space.PSUM, 0, acc_size, 2, True),
         (sm, Space.PSUM, 2 * acc_size, staging, 2, False),
-        (se, Space.PSUM, 2 * acc_size + 2 * -(-staging // 4), staging, 2, False),
+        (se, Space.PSUM, 2 * acc_size + 2 * -(-staging // 4), staging // case.result_group, 2, False),
     ]
     for slot, space, address, size, depth, per_core in on_chip:
         records.append(declare(slot, space, address, size, depth=depth, per_core=per_core))
@@ -238,7 +242,6 @@ def _conv_stream(
             records.append(Record(Opcode.NEXT, slot=slot))
 
     loop(-(-o // chip_o))
-    next_buffer(bs)
     load(
         Operand(bs, Format.F32, LOCAL, (32,)),
         from_plane(4, bias_plane, (0,)),
@@ -310,8 +313,8 @@ def _conv_stream(
             init_loops=4,
             stream=1 if a_bits > b_bits else 0,
             lane=(5, 4),
-            unit=(4, 1),
-            pe=((1, 5, 3), (2, 2, 3)),
+            unit=(4, LANES_AND_UNITS[min(a_bits, b_bits), max(a_bits, b_bits)][1]),
+            pe=((1, 5, 3), (2, 4, 3)),
         )
     )
     records.append(Record(Opcode.END))
@@ -355,7 +358,7 @@ def _conv_stream(
         Dim(ow, limit=ow),
         Dim(chip_o, limit=o, loop=levels(o=chip_o)),
     ]
-    whole_groups = [*whole[:3], Dim(staging_groups - 1, limit=groups, loop=levels(o=staging_groups - 1))]
+    whole_groups = [*whole[:3], Dim(staging_groups, limit=groups, loop=levels(o=staging_groups))]
 
     def store(dst: Operand, src: Operand, dims: list[Dim], cores: tuple[int, ...]) -> None:
         records.append(Record(Opcode.STORE, dims=dims, operands=(dst, src), core_grid=cores))

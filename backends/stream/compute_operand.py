@@ -32,7 +32,7 @@ from flexc.backends.stream.contraction_tiles import (
     units_along,
 )
 from flexc.backends.stream.fault import StreamFault
-from flexc.backends.stream.isa import CORE_AXES
+from flexc.backends.stream.isa import CORE_AXES, Space
 from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.segments import GroupAxis, Groups
 
@@ -66,13 +66,20 @@ class ComputeOperand:
 
     def __init__(self, name: str, mantissa: Operand, exponent: Operand, axis: GroupAxis | None) -> None:
         self.is_a = name == "a"
+        self.space = Space.OPERAND if self.is_a else Space.HELD
         self.mantissa = mantissa
         self.exponent = exponent
         self.axis = axis
         self._planes_of_run: dict[CoreRun, tuple[_Planes, ...]] = {}
 
     def cores_apart(self, memories: Memories, run: CoreRun) -> tuple[int, ...]:
-        """Along each core axis, how many cores hold something of their own."""
+        """Along each core axis, how many cores hold something of their own.
+
+        Raises StreamFault where the operand is not in its buffer.
+        """
+        for operand in (self.mantissa, self.exponent):
+            if operand.present and operand.slot(memories).space is not self.space:
+                raise StreamFault(f"is not in the {self.space.name.lower()} buffer", operand=operand.name)
         cores = cores_apart(self.mantissa, memories, run)
         if self.axis is None:
             return cores
@@ -129,11 +136,12 @@ class ComputeOperand:
         """The ways to read a run, the best first; the last reads exactly what the record does."""
         found = self._planes_of_run.get(run)
         if found is None:
-            apart = (WindowAxis(run.count[P] * run.count[R], run.count[R], 1),
-                     WindowAxis(run.count[Q] * run.count[S], run.count[S], 1))
-            ways = [_Planes(self.mantissa, self.exponent, run, apart, merged=False)]
+            rows, columns = (
+                WindowAxis(run.count[output] * run.count[tap], run.count[tap], 1) for output, tap in WINDOWS
+            )
+            exact = _Planes(self.mantissa, self.exponent, run, (rows, columns), merged=False)
             merged = self._merged(run) if self.is_a else None
-            found = self._planes_of_run[run] = tuple([merged, *ways] if merged else ways)
+            found = self._planes_of_run[run] = (exact,) if merged is None else (merged, exact)
         return found
 
     def _merged(self, run: CoreRun) -> _Planes | None:
@@ -163,7 +171,10 @@ class ComputeOperand:
         grouped = G if self.axis.along_g else K
         low[grouped], count[grouped] = int(groups.min()), int(groups.max() - groups.min() + 1)
         run = CoreRun(planes.run.first, planes.run.cores, tuple(low), tuple(count))
-        return read(planes.exponent, memories, run, counters)
+        exponents = read(planes.exponent, memories, run, counters)
+        shape = list(exponents.shape)
+        shape[CORE_AXES + grouped] = count[grouped]
+        return np.broadcast_to(exponents, shape)
 
     def _build(
         self,

@@ -5,8 +5,9 @@ docs/isa.md is generated from these tables; the encoder, assembler and both simu
 **Boxes.** A record works on a box of up to eight dimensions. Element i of dimension d has the coordinate
 ``start[d] + sum(loop[d][l] * counter[l]) + sum(core[d][a] * core_index[a]) + step[d] * i``, where the
 counters are those of the enclosing loops (level 0 is the outermost) and the core indices run over the core
-grid. A coordinate is inside while ``0 <= coordinate < limit[d]``. Elements outside are filled with zero
-(the immediate, for fp32) by a load, and left alone by every other opcode.
+grid; a step other than 1 is for DMA alone. A coordinate is inside while ``0 <= coordinate < limit[d]``.
+Elements outside are filled with zero (the immediate, for fp32) by a load, and left alone by every other
+opcode.
 
 **Operands.** The address of an element, in bits from the start of the operand's slot, is
 ``offset + sum(stride[d] * index[d])``. The index is the coordinate (``global``: DRAM), the position in the
@@ -195,13 +196,13 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
     Opcode.COMPUTE: OpcodeSpec(
         "cores",
         ("acc", "a", "a_exponent", "b", "b_exponent"),
-        "One buffer tile of a contraction over dimensions g n p q o (outputs) and k r s (reduced): segments "
-        "in the order k, r, s; each an exact integer sum, rounded once to fp32 and added to `acc`. `acc` "
-        "starts from +0 where every loop of `init_loops` is in its first iteration. A segment ends where the "
-        "group axis of a or of b crosses a multiple of its group length; the exponent's stride along k "
-        "(along g, where the group axis is g alone) is the distance from group to group, counted from the "
-        "group of the box's first element. With fp32 operands (no exponents), a plain fp32 product on the "
-        "vector unit.",
+        "One buffer tile of a contraction over dimensions g n p q o (outputs) and k r s (reduced), `a` in "
+        "the operand buffer, `b` in the held buffer, `acc` in the psum buffer: segments in the order k, r, "
+        "s; each an exact integer sum, rounded once to fp32 and added to `acc`. `acc` starts from +0 where "
+        "every loop of `init_loops` is in its first iteration. A segment ends where the group axis of a or "
+        "of b crosses a multiple of its group length; the exponent's stride along k (along g, where the "
+        "group axis is g alone) is the distance from group to group, counted from the group of the box's "
+        "first element. With fp32 operands (no exponents), a plain fp32 product on the vector unit.",
         (
             "used_dims",
             "core_grid",

@@ -16,7 +16,7 @@ from flexc.backends.stream.box import Box, CoreRun, Counters
 from flexc.backends.stream.compute_operand import ComputeOperand
 from flexc.backends.stream.contraction_tiles import AXES, EXPONENT_BIAS, Arrangement, G, K, add_segments
 from flexc.backends.stream.fault import StreamFault
-from flexc.backends.stream.isa import ACCUMULATOR_BITS, FORMAT_BITS, Format
+from flexc.backends.stream.isa import ACCUMULATOR_BITS, FORMAT_BITS, Format, Space
 from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.segments import GroupAxis, Segments, cut_segments, group_axis
 from flexc.backends.stream.simulate_move import operands_of
@@ -42,6 +42,8 @@ class Compute:
         self._segments: dict[tuple[CoreRun, int, int], Segments] = {}
 
     def execute(self, memories: Memories, counters: Counters) -> None:
+        if self.acc.slot(memories).space is not Space.PSUM:
+            raise StreamFault("is not in the psum buffer", operand=self.acc.name)
         from_zero = all(counters[level] == 0 for level in self.init_levels)
         for run in self.box.inside(counters).runs:
             if any(run.low):

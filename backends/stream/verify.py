@@ -87,6 +87,12 @@ def _check_dims(records: Records, depth: NDArray[np.int64], cores: int) -> None:
     _require(records, ~used | (dims["count"] >= 1), "a dimension of no elements")
     _require(records, ~used | (dims["step"] != 0), "a dimension of step zero")
     _require(records, ~used | (dims["limit"] >= 1), "a dimension without an inside")
+    moving = np.isin(records["opcode"], (Opcode.LOAD, Opcode.GATHER, Opcode.STORE))
+    _require(
+        records,
+        moving[:, np.newaxis] | ~used | (dims["step"] == 1),
+        "a step other than 1 without DRAM",
+    )
     inner = np.arange(LOOP_LEVELS) >= depth[:, np.newaxis]
     _require(
         records,

@@ -81,6 +81,7 @@ def _check_slot(record: Any, depth: int) -> None:
     require(record["depth"] >= 1 and record["size_bytes"] >= 1, "a slot of no bytes")
     require(record["per_core"] <= 1 and record["keep"] <= 1, "a flag that is neither 0 nor 1")
     if record["space"] == Space.DRAM:
+        require(record["depth"] == 1, "a ring in DRAM")
         require(not record["per_core"], "the cores have no DRAM of their own")
     else:
         require(not record["keep"], "only DRAM is kept")
@@ -125,7 +126,6 @@ def _check_compute(record: Any, depth: int) -> None:
     operands = Operands(record)
     dims = len(COMPUTE_DIMS)
     require(record["used_dims"] == dims, f"has other than {dims} dimensions")
-    require(not (record["dim"]["step"] != 1).any(), "a step other than 1")
     local = frozenset((Addressing.LOCAL,))
     operands.require("acc", frozenset((Format.F32,)), local)
     a = operands.require("a", MANTISSAS | {Format.F32}, local)

@@ -39,17 +39,17 @@ from flexc.numerics.functions_piecewise import (
 )
 from flexc.numerics.functions_power import power
 from flexc.numerics.lightnorm import (
-    LightNormForward,
-    lightnorm_backward,
-    lightnorm_forward,
     lightnorm_infer,
     lightnorm_infer_constants,
     lightnorm_normalize,
     lightnorm_range_constants,
-    range_constant,
     running_statistic,
 )
-from flexc.numerics.minifloat import bfp10, minifloat
+from flexc.numerics.lightnorm_constants import range_constant
+from flexc.numerics.lightnorm_results import LightNormForward
+from flexc.numerics.lightnorm_training import lightnorm_backward, lightnorm_forward
+from flexc.numerics.lightnorm_truncation import bfp10
+from flexc.numerics.minifloat import minifloat
 from flexc.numerics.movement import cast, concat, expand, gather, pad, reshape, strided_slice, transpose
 from flexc.numerics.normalization import batch_norm, layer_norm, log_softmax, softmax
 from flexc.numerics.pooling import average_pool, max_pool

@@ -19,8 +19,11 @@ from flexc.numerics.convolution_reference import (
     block_conv_reference,
     block_conv_weight_grad_reference,
 )
-from flexc.numerics.lightnorm import LightNormForward, lightnorm_backward, lightnorm_forward, lightnorm_infer
-from flexc.numerics.minifloat import bfp10, minifloat
+from flexc.numerics.lightnorm import lightnorm_infer
+from flexc.numerics.lightnorm_results import LightNormForward
+from flexc.numerics.lightnorm_training import lightnorm_backward, lightnorm_forward
+from flexc.numerics.lightnorm_truncation import bfp10
+from flexc.numerics.minifloat import minifloat
 from flexc.numerics.quantization import quantize, zero_setting_error
 from flexc.numerics.quantization_reference import quantize_reference
 from flexc.numerics.vector import lane_sum

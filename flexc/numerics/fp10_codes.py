@@ -1,4 +1,4 @@
-"""The storage code of FP10A: sign, 5 exponent and 4 fraction bits in the low bits of a uint16 (section 5)."""
+"""The storage code of FP10A: sign, 5 exponent and 4 fraction bits in the low bits of a uint16."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def pack_fp10(x: NDArray[np.float32]) -> NDArray[np.uint16]:
     size = min(dense.size, _BLOCK_ELEMENTS)
     magnitude, sign, held = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.float32)
     for start in range(0, dense.size, _BLOCK_ELEMENTS):
-        words = dense[start : start + _BLOCK_ELEMENTS].view(np.int32)
+        block = dense[start : start + _BLOCK_ELEMENTS]
+        words = block.view(np.int32)
         code, bit, value = magnitude[: words.size], sign[: words.size], held[: words.size]
         np.bitwise_and(words, _MAGNITUDE, out=code)
         np.right_shift(code, _DROPPED_BITS, out=code)
@@ -49,9 +50,9 @@ def pack_fp10(x: NDArray[np.float32]) -> NDArray[np.uint16]:
         np.bitwise_and(bit, 1 << _SIGN_BIT, out=bit)
         np.bitwise_or(code, bit, out=code)
         np.copyto(codes[start : start + words.size], code, casting="unsafe")
-        # What FP10A does not hold has been cut to the code of another value, or to one without.
+        # What FP10A does not hold now has the code of another value, or a code without one, which is NaN.
         np.take(_VALUES, code, mode="clip", out=value)
-        different = value.view(np.int32) != words
+        different = value != block
         if different.any():
             index = tuple(int(i) for i in np.unravel_index(start + int(different.argmax()), x.shape))
             raise ValueError(f"FP10A does not hold {x[index]!r} at index {list(index)}")

@@ -1,4 +1,4 @@
-"""Small floating point: minifloats and the ten-bit group format of LightNorm (section 5)."""
+"""Small floating point: one rounding to a sign, a few exponent bits and a few fraction bits (section 5)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import Rounding
+from flexc.numerics.elementwise import memory_order
 from flexc.numerics.errors import require_finite
 
-_SIGN = np.int32(-(1 << 31))
-_MAGNITUDE = np.int32(0x7FFFFFFF)
-CHANNELS_PER_GROUP = 4
-FORWARD_BITS = 7
-BACKWARD_BITS = 6
+_FRACTION_BITS = 23
+_MAGNITUDE = 0x7FFFFFFF
+_BLOCK_ELEMENTS = 1 << 15
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class MinifloatFormat:
         """The exponent of the largest value."""
         return (1 << (self.exponent_bits - 1)) - 1
 
+    @property
+    def least_bits(self) -> int:
+        """The smallest value as an fp32 word."""
+        return (self.least_exponent + 127) << _FRACTION_BITS
+
+    @property
+    def largest(self) -> float:
+        """The largest value."""
+        return float(2.0**self.largest_exponent * (2.0 - 2.0**-self.fraction_bits))
+
 
 FP10A = MinifloatFormat(5, 4)
 FP10B = MinifloatFormat(6, 3)
@@ -64,79 +75,83 @@ def round_to(
     x: NDArray[np.float32], to: MinifloatFormat, rounding: str, op: str, tensor: str
 ) -> NDArray[np.float32]:
     """:func:`minifloat`, with errors in the name of an operation and a tensor of its."""
-    nearest = _is_nearest(rounding)
-    require_finite(x, op, tensor)
-    return round_bits(x, to, nearest=nearest)
+    nearest = is_nearest(rounding)
+    rounded = np.array(x, np.float32, order="K")
+    dense = rounded.transpose(memory_order(rounded)).reshape(-1)
+    work = aligned_empty((min(dense.size, _BLOCK_ELEMENTS),), np.int32)
+    for start in range(0, dense.size, _BLOCK_ELEMENTS):
+        block = dense[start : start + _BLOCK_ELEMENTS]
+        bound = largest_magnitude(block)
+        if not np.isfinite(bound):
+            require_finite(x, op, tensor)
+        round_block(block, work[: block.size], to, nearest, bound)
+    return rounded
 
 
-def round_bits(x: NDArray[np.float32], to: MinifloatFormat, *, nearest: bool) -> NDArray[np.float32]:
-    """:func:`minifloat` of values known to be finite."""
-    bits = np.array(x, np.float32, order="K").view(np.int32)
-    magnitude = bits & _MAGNITUDE
-    too_small = magnitude < np.int32((to.least_exponent + 127) << 23)
-    dropped = 23 - to.fraction_bits
-    if dropped:
-        if nearest:
-            magnitude += np.int32((1 << (dropped - 1)) - 1) + ((magnitude >> np.int32(dropped)) & np.int32(1))
-        magnitude &= np.int32(-1 << dropped)
-    largest = ((to.largest_exponent + 127) << 23) | (0x7FFFFF & (-1 << dropped))
-    np.minimum(magnitude, np.int32(largest), out=magnitude)
-    magnitude |= bits & _SIGN
-    magnitude[too_small] = 0
-    return magnitude.view(np.float32)
+def largest_magnitude(x: NDArray[np.float32]) -> float:
+    """The largest magnitude in x, which is not empty; NaN or infinity when there is one."""
+    return float(np.maximum(x.max(), -x.min()))
+
+
+def round_block(
+    x: NDArray[np.float32], work: NDArray[np.int32], to: MinifloatFormat, nearest: bool, bound: float
+) -> None:
+    """Round finite x in place.
+
+    No magnitude may be above ``bound``; ``work`` is overwritten, and has the shape of x.
+    """
+    if bound > to.largest:
+        np.minimum(x, np.float32(to.largest), out=x)
+        np.maximum(x, np.float32(-to.largest), out=x)
+    words = x.view(np.int32)
+    # All ones where the magnitude reaches the smallest value: the difference is then negative.
+    np.bitwise_and(words, _MAGNITUDE, out=work)
+    np.subtract(to.least_bits - 1, work, out=work)
+    np.right_shift(work, 31, out=work)
+    np.bitwise_and(words, work, out=words)
+    dropped = _FRACTION_BITS - to.fraction_bits
+    if dropped == 0:
+        return
+    if not nearest:
+        np.bitwise_and(words, -1 << dropped, out=words)
+        return
+    splitter = float((1 << dropped) + 1)
+    if min(bound, to.largest) * splitter < _FLOAT32_MAX:
+        # Veltkamp's splitting: three fp32 operations round to nearest, ties to even, whatever the fraction.
+        product = np.multiply(x, np.float32(splitter), out=work.view(np.float32))
+        np.subtract(product, x, out=x)
+        np.subtract(product, x, out=x)
+        return
+    # Just under half a unit, and one more where the last bit kept is odd, as a leading 1 that is kept alone
+    # always is; a carry raises the exponent.
+    half = 1 << (dropped - 1)
+    if to.fraction_bits == 0:
+        np.add(words, half, out=words)
+    else:
+        np.right_shift(words, dropped, out=work)
+        np.bitwise_and(work, 1, out=work)
+        np.add(work, half - 1, out=work)
+        np.add(words, work, out=words)
+    np.bitwise_and(words, -1 << dropped, out=words)
 
 
 def round_fp64_to(x: NDArray[np.float64], to: MinifloatFormat, rounding: str) -> NDArray[np.float32]:
     """Round finite fp64 ``x`` to a minifloat in one rounding."""
-    nearest = _is_nearest(rounding)
+    nearest = is_nearest(rounding)
     magnitude = np.abs(x)
     _, exponent = np.frexp(magnitude)
     last_place = exponent - 1 - to.fraction_bits
     scaled = np.ldexp(magnitude, -last_place)
     rounded = np.ldexp(np.rint(scaled) if nearest else np.floor(scaled), last_place)
-    largest = np.ldexp(2.0 - 2.0**-to.fraction_bits, to.largest_exponent)
-    kept = np.where(magnitude < 2.0**to.least_exponent, 0.0, np.minimum(rounded, largest))
+    kept = np.where(magnitude < 2.0**to.least_exponent, 0.0, np.minimum(rounded, to.largest))
     return np.where(x < 0, 0.0 - kept, kept).astype(np.float32)
 
 
-def bfp10(x: NDArray[np.float32], *, bits: int) -> NDArray[np.float32]:
-    """Truncate groups of 4 consecutive channels of x [N, C, ...] against their second largest exponent.
+def is_nearest(rounding: str) -> bool:
+    """Whether a minifloat is rounded to nearest; if not, it is truncated.
 
-    The elements of the largest exponent pass unchanged; one whose exponent is d below the second largest
-    keeps bits - d - 1 fraction bits, or becomes +0. Raises NonFiniteError for a NaN or an infinity,
-    ValueError for a rank below 2 or ``bits`` below 1.
+    Raises ValueError for any other rounding.
     """
-    if x.ndim < 2:
-        raise ValueError(f"bfp10 takes [N, C, ...], not shape {list(x.shape)}")
-    if bits < 1:
-        raise ValueError(f"bfp10 of {bits} bits")
-    require_finite(x, "bfp10", "x")
-    return truncate_groups(x, bits)
-
-
-def truncate_groups(x: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
-    """:func:`bfp10` of values known to be finite."""
-    last = np.moveaxis(x, 1, -1)
-    channels = last.shape[-1]
-    padded_channels = -(-channels // CHANNELS_PER_GROUP) * CHANNELS_PER_GROUP
-    words = np.zeros((*last.shape[:-1], padded_channels), np.float32)
-    words[..., :channels] = last
-    groups = words.view(np.int32).reshape(-1, CHANNELS_PER_GROUP)
-    e = (groups >> np.int32(23)) & np.int32(0xFF)
-    first_two, last_two = np.sort(e[:, :2], axis=1), np.sort(e[:, 2:], axis=1)
-    largest = np.maximum(first_two[:, 1], last_two[:, 1])
-    second = np.maximum(
-        np.minimum(first_two[:, 1], last_two[:, 1]), np.maximum(first_two[:, 0], last_two[:, 0])
-    )
-    kept = np.int32(bits - 1) - (second[:, np.newaxis] - e)
-    kept[e == largest[:, np.newaxis]] = 23
-    dropped = np.int32(23) - np.clip(kept, 0, 23)
-    groups &= np.int32(-1) << dropped
-    groups[(kept < 0) | (e == 0)] = 0
-    return np.moveaxis(words[..., :channels], -1, 1)
-
-
-def _is_nearest(rounding: str) -> bool:
     mode = Rounding(rounding)
     if mode is Rounding.STOCHASTIC:
         raise ValueError("a minifloat is rounded to nearest or truncated, not stochastically")

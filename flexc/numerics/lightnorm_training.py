@@ -1,0 +1,176 @@
+"""LightNorm in training: the forward pass with the statistics of x itself, and the backward pass (section 5).
+
+Tensors are [N, C, any spatial dimensions]. The R = N * spatial positions of a channel are in (n, spatial)
+row-major order and fall into K = gcd(R, num_chunks) chunks of n consecutive positions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexc.numerics.block_float import Rounding
+from flexc.numerics.errors import require_finite
+from flexc.numerics.lightnorm_affine import AffineConstants, normalize_blocks
+from flexc.numerics.lightnorm_constants import (
+    BACKWARD_BITS,
+    FORWARD_BITS,
+    chunk_count,
+    quantize_gamma,
+    range_constant,
+    require_channels,
+    scale_of_range,
+)
+from flexc.numerics.lightnorm_groups import Block, BlockScratch, GroupLayout, PlanesOfBlock, like_block
+from flexc.numerics.lightnorm_reference import lightnorm_backward_reference, lightnorm_forward_reference
+from flexc.numerics.lightnorm_results import LightNormForward
+from flexc.numerics.lightnorm_statistics import FP10A_PLACES, channel_statistics
+from flexc.numerics.lightnorm_truncation import QuantizedBlocks, truncate_minifloats
+from flexc.numerics.minifloat import FP10A, FP10B, STATS, is_nearest, round_block, round_fp64_to
+from flexc.numerics.vector import lane_sum
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def lightnorm_forward(
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    *,
+    eps: float,
+    num_chunks: int = 8,
+    rounding: str = Rounding.NEAREST,
+) -> LightNormForward:
+    """Normalize with the statistics of x itself; y and xhat lie in memory as x does.
+
+    Raises NonFiniteError for a value, given or computed, that is not finite; ValueError for shapes that do
+    not belong together, fewer than 2 positions a chunk, or stochastic rounding.
+    """
+    op = "lightnorm_forward"
+    require_channels(x, op, gamma=gamma, beta=beta)
+    layout = GroupLayout.of(x)
+    chunks = chunk_count(layout.positions, num_chunks)
+    constant = range_constant(layout.positions // chunks)
+    blocks = QuantizedBlocks(x, layout, FP10A, FORWARD_BITS, is_nearest(rounding), op, "x")
+    xq, bound = _quantized_planes(blocks)
+    gamma_q = quantize_gamma(gamma, rounding, op)
+
+    statistics = channel_statistics(xq, layout, chunks)
+    mean_fp64 = np.ldexp(statistics.total.astype(np.float64) / np.float64(layout.positions), -FP10A_PLACES)
+    mean = round_fp64_to(mean_fp64, STATS, rounding)
+    spread = (statistics.largest.sum(axis=1) - statistics.least.sum(axis=1)).astype(np.float64)
+    # The sum is exact, and its fp64 quotient by a small K is never moved onto a tie between fp32 values.
+    batch_range = np.ldexp(spread / chunks, -FP10A_PLACES).astype(np.float32)
+    scale = scale_of_range(batch_range, constant, eps, rounding, op)
+
+    constants = AffineConstants(mean, scale, gamma_q, beta)
+    if not constants.stay_finite():
+        return lightnorm_forward_reference(x, gamma, beta, eps=eps, num_chunks=num_chunks, rounding=rounding)
+
+    def load(block: Block, memory: PlanesOfBlock) -> float:
+        np.copyto(memory.planes, xq[:, *block])
+        return bound
+
+    xhat, y = layout.empty(), layout.empty()
+    normalize_blocks(layout, load, constants, blocks.nearest, y=layout.view(y), xhat=layout.view(xhat))
+    return LightNormForward(y, xhat, mean, scale, statistics.argmax, statistics.argmin, gamma_q, batch_range)
+
+
+def lightnorm_backward(
+    g: NDArray[np.float32], saved: LightNormForward, *, rounding: str = Rounding.NEAREST
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """(dx, dgamma, dbeta) of the gradient g of y; dx lies in memory as g does.
+
+    Raises NonFiniteError for a value, given or computed, that is not finite; ValueError when g does not
+    have the shape of y.
+    """
+    op = "lightnorm_backward"
+    if g.shape != saved.xhat.shape:
+        raise ValueError(f"gradient of shape {list(g.shape)} where y has shape {list(saved.xhat.shape)}")
+    layout = GroupLayout.of(g)
+    chunks = saved.argmax.shape[1]
+    constant = range_constant(layout.positions // chunks)
+    blocks = QuantizedBlocks(g, layout, FP10B, BACKWARD_BITS, is_nearest(rounding), op, "g")
+    h, products, largest_h = _gradient_planes(blocks, saved.xhat)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        dbeta = layout.from_channel_planes(lane_sum(layout.by_channel(h)))
+        dgamma = layout.from_channel_planes(lane_sum(layout.by_channel(products)))
+        require_finite(dgamma, op, "dgamma")
+        require_finite(dbeta, op, "dbeta")
+        a = dbeta / np.float32(layout.positions)
+        b = (constant * dgamma) / np.float32(chunks)
+        c = saved.scale * saved.gamma_q
+    bound = _bound_of_dx(largest_h, a, b, c)
+    if not bound <= _FLOAT32_MAX:
+        return lightnorm_backward_reference(g, saved, rounding=rounding)
+
+    _subtract_means(h, layout, a)
+    t = layout.by_channel(h)
+    group = np.arange(layout.groups)[:, np.newaxis]
+    for k in range(len(t)):
+        members = slice(k, None, len(t))
+        of_chunk = b[members, np.newaxis]
+        present = group[: len(of_chunk)]
+        t[k][present, saved.argmax[members]] -= of_chunk
+        t[k][present, saved.argmin[members]] += of_chunk
+
+    dx = layout.empty()
+    result = layout.view(dx)
+    scratch = BlockScratch(layout)
+    for groups in layout.group_runs():
+        factors = layout.spread(c, groups)
+        for block in layout.blocks(groups):
+            memory = scratch.cut(block)
+            planes = memory.planes
+            np.multiply(h[:, *block], like_block(factors, planes), out=planes)
+            round_block(planes, memory.work, FP10B, blocks.nearest, bound)
+            truncate_minifloats(memory, FP10B, BACKWARD_BITS)
+            layout.store(planes, block, result)
+    return dx, dgamma, dbeta
+
+
+def _quantized_planes(blocks: QuantizedBlocks) -> tuple[NDArray[np.float32], float]:
+    """All planes of a quantized tensor, and a bound of its magnitudes."""
+    layout = blocks.layout
+    whole = layout.empty_planes()
+    scratch = BlockScratch(layout)
+    bound = 0.0
+    for groups in layout.group_runs():
+        for block in layout.blocks(groups):
+            memory = scratch.cut(block)
+            bound = max(bound, blocks.load(block, memory))
+            whole[:, *block] = memory.planes
+    return whole, bound
+
+
+def _gradient_planes(
+    blocks: QuantizedBlocks, xhat: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """All planes of h and of RN32(h * xhat), and a bound of the magnitudes of h."""
+    layout = blocks.layout
+    other = layout.view(xhat)
+    h, products = layout.empty_planes(), layout.empty_planes()
+    scratch, scratch_of_xhat = BlockScratch(layout), BlockScratch(layout)
+    bound = 0.0
+    for groups in layout.group_runs():
+        for block in layout.blocks(groups):
+            memory, planes_of_xhat = scratch.cut(block), scratch_of_xhat.cut(block).planes
+            bound = max(bound, blocks.load(block, memory))
+            h[:, *block] = memory.planes
+            layout.load(other, block, planes_of_xhat)
+            np.multiply(memory.planes, planes_of_xhat, out=products[:, *block])
+    return h, products, bound
+
+
+def _subtract_means(h: NDArray[np.float32], layout: GroupLayout, means: NDArray[np.float32]) -> None:
+    for groups in layout.group_runs():
+        spread = layout.spread(means, groups)
+        for block in layout.blocks(groups):
+            part = h[:, *block]
+            np.subtract(part, like_block(spread, part), out=part)
+
+
+def _bound_of_dx(h: float, a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]) -> float:
+    """The largest magnitude that c * t may have; not a number when a constant is none."""
+    largest_a, largest_b, largest_c = (float(np.abs(v).max(initial=0)) for v in (a, b, c))
+    return (h + largest_a + 2 * largest_b) * largest_c * 1.001

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import flexc
+from flexc.backends.stream.listing import DATA_FILE
 from flexc.diagnostics import CompileError, Diagnostic, Place, error
 from flexc.options import CompileOptions
 from flexc.tensor_spec import TensorSpec
@@ -29,10 +30,10 @@ WEIGHTS = "weights.safetensors"
 EXECUTOR = "executor.py"
 STREAM = "stream.bin"
 STREAM_TEXT = "stream.s"
+STREAM_DATA = DATA_FILE
 SCHEDULE = "schedule.json"
-PROGRAM_FILES = (GRAPH, WEIGHTS, EXECUTOR)
-STREAM_FILES = (STREAM, STREAM_TEXT, SCHEDULE)
-"""What a program for the machine has besides; the fp32 profile makes none."""
+FILES = (GRAPH, WEIGHTS, EXECUTOR, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE)
+"""What an artefact holds beside its manifest."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _parse(text: str, path: Path) -> Manifest:
             place=Place(str(path)),
             hint="compile the model again with this version",
         )
-    if set(found["files"]) not in ({*PROGRAM_FILES}, {*PROGRAM_FILES, *STREAM_FILES}):
+    if set(found["files"]) != {*FILES}:
         raise ValueError(f"its files are {', '.join(sorted(found['files']))}")
     return Manifest(
         Source(found["source"]["path"], found["source"]["sha256"]),

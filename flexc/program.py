@@ -203,14 +203,14 @@ class Program:
         """What writes each file of the artefact but the manifest."""
         graph = f"{self.graph.module!s}\n".encode()
         binary = encode(self.stream)
-        # The initial data is the end of stream.bin: the listing refers to it there.
-        listing = disassemble(self.stream, artefact.STREAM, len(binary) - len(initial_bytes(self.stream)))
+        listing, initial = disassemble(self.stream), initial_bytes(self.stream)
         return {
             artefact.GRAPH: lambda file: file.write_bytes(graph),
             artefact.WEIGHTS: self.graph.weights.save,
             artefact.EXECUTOR: lambda file: file.write_bytes(self.emitted.text.encode()),
             artefact.STREAM: lambda file: file.write_bytes(binary),
             artefact.STREAM_TEXT: lambda file: file.write_bytes(listing.encode()),
+            artefact.STREAM_DATA: lambda file: file.write_bytes(initial),
             artefact.SCHEDULE: lambda file: file.write_bytes(self.schedule.to_json().encode()),
         }
 

@@ -19,9 +19,9 @@ from flexc.backends.stream.record_text import print_record
 DATA_FILE = "stream.data"
 
 
-def disassemble(stream: Stream, data_file: str = DATA_FILE, data_offset: int = 0) -> str:
-    """The listing of a stream; its :func:`initial_bytes` are in ``data_file``, from ``data_offset`` on."""
-    lines = [_machine_line(stream), *_initial_lines(stream, data_file, data_offset)]
+def disassemble(stream: Stream, data_file: str = DATA_FILE) -> str:
+    """The listing of a stream, whose :func:`initial_bytes` are in ``data_file``."""
+    lines = [_machine_line(stream), *_initial_lines(stream, data_file)]
     for symbol in stream.symbols:
         lines += _symbol_lines(symbol)
     for group in stream.groups:
@@ -59,8 +59,8 @@ def _machine_line(stream: Stream) -> str:
     )
 
 
-def _initial_lines(stream: Stream, data_file: str, data_offset: int) -> Iterator[str]:
-    offset = data_offset
+def _initial_lines(stream: Stream, data_file: str) -> Iterator[str]:
+    offset = 0
     for segment in stream.initial:
         digest = hashlib.sha256(segment.content.tobytes()).hexdigest()
         yield (

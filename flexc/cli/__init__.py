@@ -30,6 +30,8 @@ COMMANDS = {
     "opt": Entry("flexc.cli.opt:opt", "Run passes on IR text or a model."),
     "policies": Entry("flexc.cli.policies:policies", "List and show precision policies."),
     "targets": Entry("flexc.cli.targets:targets", "List and show machines."),
+    "assemble": Entry("flexc.cli.listing:assemble", "Turn the listing of a stream into its binary."),
+    "disassemble": Entry("flexc.cli.listing:disassemble", "Turn the binary of a stream into a listing."),
     "conformance": Entry("flexc.cli.conformance:conformance", "Check the numerics against vector files."),
     "demo": Entry(
         "flexc.cli.demo:demo", "Compile a trained classifier in every precision, run it on both back ends."

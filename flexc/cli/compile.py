@@ -19,7 +19,7 @@ from flexc.cli.progress import working
 )  # fmt: skip
 @click.option(
     "--input-shape", "input_shapes", type=InputShape(), multiple=True, callback=shapes_by_name,
-    help="Shape of an input with open extents, such as x=1x3x224x224; can be repeated.",
+    help="Shape of an input with open extents, such as x=1,3,224,224; can be repeated.",
 )  # fmt: skip
 @click.option("--batch", type=click.IntRange(min=1), help="First extent of every input that leaves it open.")
 @click.option(
@@ -84,7 +84,7 @@ def compile_command(
     \b
     Examples:
       flexc compile resnet18.onnx -o resnet18.flexc --batch 1
-      flexc compile model.onnx -o out --input-shape x=1x3x48x192 --policy FB12 --target flexblock-edge
+      flexc compile model.onnx -o out --input-shape x=1,3,48,192 --policy FB12 --target flexblock-edge
       flexc compile model.onnx -o out --print-ir-after insert-quantize --timing
     """
     debugging = api.Debugging(verify_each, print_ir_after, dump_ir, timing, reproducer)

@@ -8,7 +8,7 @@ import click
 
 
 class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
-    """``NAME=1x3x224x224``: the shape of one input."""
+    """``NAME=1,3x224x224``: the shape of one input."""
 
     name = "NAME=DIMS"
 
@@ -19,9 +19,9 @@ class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
         if isinstance(value, tuple):
             return value
         name, equals, dims = str(value).rpartition("=")
-        parts = dims.replace(",", "x").split("x") if dims else []
+        parts = dims.replace("x", ",").split(",") if dims else []
         if not equals or not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            self.fail(f"'{value}' is not of the form x=1x3x224x224", param, ctx)
+            self.fail(f"'{value}' is not of the form x=1,3,224,224", param, ctx)
         return name, tuple(int(part) for part in parts)
 
 

@@ -71,7 +71,9 @@ def _layer(package: str) -> int:
     raise AssertionError(f"flexc.{package} is in no layer: add it to LAYERS and to docs/architecture.md")
 
 
-@pytest.mark.parametrize(("package", "path"), _sources(), ids=lambda value: str(value).removeprefix(str(ROOT)))
+@pytest.mark.parametrize(
+    ("package", "path"), _sources(), ids=lambda value: str(value).removeprefix(str(ROOT))
+)
 def test_imports_point_down(package: str, path: Path) -> None:
     if package == "__init__":
         return
@@ -85,7 +87,9 @@ def test_imports_point_down(package: str, path: Path) -> None:
         assert below or (package, imported) in SAME_LAYER, f"flexc.{package} imports {name}"
 
 
-@pytest.mark.parametrize(("package", "path"), _sources(), ids=lambda value: str(value).removeprefix(str(ROOT)))
+@pytest.mark.parametrize(
+    ("package", "path"), _sources(), ids=lambda value: str(value).removeprefix(str(ROOT))
+)
 def test_onnx_stays_at_the_border(package: str, path: Path) -> None:
     if package in ONNX_PACKAGES:
         return

@@ -18,7 +18,7 @@ from flexc.tensor_spec import TensorSpec
 OPTIONS = CompileOptions(
     input_shapes={"x": (1, 3, 8, 8)}, policy="FB12", profile=Profile.FP32, batchnorm=BatchNorm.FP32, batch=2
 )
-FILES = (*artefact.PROGRAM_FILES, *artefact.STREAM_FILES)
+FILES = artefact.FILES
 Writer = Callable[[Path], object]
 
 
@@ -45,10 +45,11 @@ def test_a_manifest_comes_back_as_written(tmp_path: Path) -> None:
     assert set(found.files) == set(FILES)
 
 
-def test_an_artefact_without_a_stream_is_whole(tmp_path: Path) -> None:
-    chosen = {name: writer for name, writer in writers().items() if name in artefact.PROGRAM_FILES}
+def test_an_artefact_without_its_stream_is_none(tmp_path: Path) -> None:
+    chosen = {name: writer for name, writer in writers().items() if name != artefact.STREAM}
     write_artefact(tmp_path / "a", chosen, manifest)
-    assert set(read_manifest(tmp_path / "a").files) == set(artefact.PROGRAM_FILES)
+    with pytest.raises(CompileError, match="FX513"):
+        read_manifest(tmp_path / "a")
 
 
 def test_equal_artefacts_have_equal_bytes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from flexc.analysis.compare import Distance
 from flexc.analysis.layers import Layer, LayerDistance
-from flexc.artefact import PROGRAM_FILES, STREAM_FILES, Manifest, Source
+from flexc.artefact import FILES, Manifest, Source
 from flexc.backends.agreement import Agreement, Difference
 from flexc.cli.run_report import RunReport
 from flexc.options import CompileOptions
@@ -26,7 +26,7 @@ DIFFERENCE = Difference("y", (0, 1), 1.0, math.nan, "3f800000", "7fc00000")
 def manifest() -> dict[str, Any]:
     spec = TensorSpec("x", "float32", (1, 3))
     options = CompileOptions(input_shapes={"x": (1, 3)}, batch=1, rounding="truncate")
-    files = dict.fromkeys((*PROGRAM_FILES, *STREAM_FILES), "0" * 64)
+    files = dict.fromkeys(FILES, "0" * 64)
     found: dict[str, Any] = json.loads(
         Manifest(Source("m.onnx", "a" * 64), options, (spec,), (spec,), files).to_json()
     )

@@ -35,13 +35,6 @@ def test_a_listing_assembles_to_the_same_bytes(stream: Stream, folder: Path) -> 
     assert disassemble(assemble(text, folder)) == text
 
 
-def test_initial_data_may_lie_anywhere_in_a_file(stream: Stream, tmp_path: Path) -> None:
-    content = encode(stream)
-    (tmp_path / "stream.bin").write_bytes(content)
-    text = disassemble(stream, "stream.bin", len(content) - len(initial_bytes(stream)))
-    assert encode(assemble(text, tmp_path)) == content
-
-
 def test_a_record_is_short_and_readable(stream: Stream) -> None:
     loads = stream.records[stream.records["opcode"] == Opcode.LOAD]
     assert print_record(loads[1]) == [

@@ -1,0 +1,62 @@
+"""The README's commands run, and what it shows is what they print."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _block(name: str) -> str:
+    """The fenced block that follows the comment ``<!-- name -->``."""
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, f"the README has no block called {name}"
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Where the README's commands ran, and what the last of them printed."""
+    work = tmp_path_factory.mktemp("readme")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    printed = ""
+    for line in _block("commands").splitlines():
+        if line.startswith("source "):
+            continue
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=work, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        printed = done.stdout
+    return work, printed
+
+
+def test_the_excerpt_is_what_inspect_prints(folder: tuple[Path, str]) -> None:
+    assert _block("inspect") == folder[1]
+
+
+def test_the_python_example_runs(folder: tuple[Path, str]) -> None:
+    subprocess.run([sys.executable, "-c", _block("python")], cwd=folder[0], check=True)
+    assert (folder[0] / "resnet18-fb24.flexc" / "stream.bin").is_file()
+
+
+def test_the_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"^make ([\w-]+)$", README, re.MULTILINE))
+    assert named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_links_lead_somewhere() -> None:
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"

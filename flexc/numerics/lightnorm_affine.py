@@ -60,11 +60,11 @@ def normalize_blocks(
     scratch = BlockScratch(layout)
     vectors = (constants.mean, constants.scale, constants.gamma_q, constants.beta)
     for groups in layout.group_runs():
-        spread = [layout.spread(vector, groups) for vector in vectors]
+        spread = layout.spread(vectors, groups)
         for block in layout.blocks(groups):
             memory = scratch.cut(block)
             planes = memory.planes
-            mean, scale, gamma_q, beta = (like_block(values, planes) for values in spread)
+            mean, scale, gamma_q, beta = like_block(spread, planes)
             xhat_bound, y_bound = constants.bounds(load(block, memory))
             np.subtract(planes, mean, out=planes)
             np.multiply(planes, scale, out=planes)

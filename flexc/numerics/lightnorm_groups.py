@@ -7,7 +7,7 @@ are zeros. A tensor is worked through in blocks that stay in a second-level cach
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from flexc.numerics.aligned import aligned_empty
 
 CHANNELS_PER_GROUP = 4
-BLOCK_ELEMENTS = 1 << 15
+BLOCK_ELEMENTS = 1 << 16
+"""256 KiB: planes, integers beside them and spread constants together fill a second-level cache."""
 Scalar = TypeVar("Scalar", bound=np.generic)
 Block = tuple[slice, slice, slice]
 """Outer positions, groups and inner positions."""
@@ -47,22 +48,22 @@ class GroupLayout:
         """C."""
         return self.shape[1]
 
-    @property
+    @cached_property
     def groups(self) -> int:
         """Groups of channels, the last of which may lack some."""
         return -(-self.channels // CHANNELS_PER_GROUP)
 
-    @property
+    @cached_property
     def positions(self) -> int:
         """R, the values of a channel."""
         return self.shape[0] * prod(self.shape[2:])
 
-    @property
+    @cached_property
     def outer(self) -> int:
         """Extent of the outer positions."""
         return self.positions if self.channels_last else self.shape[0]
 
-    @property
+    @cached_property
     def inner(self) -> int:
         """Extent of the inner positions."""
         return 1 if self.channels_last else prod(self.shape[2:])
@@ -78,14 +79,16 @@ class GroupLayout:
     def view(self, x: NDArray[Scalar]) -> NDArray[Scalar]:
         """x [N, C, ...] as [outer, C, inner]; a copy only where its memory has another order."""
         if self.channels_last:
-            return np.moveaxis(x, 1, -1).reshape(self.outer, self.channels, 1)
+            last = x.transpose(0, *range(2, x.ndim), 1)
+            return last.reshape(self.outer, self.channels, 1)
         return x.reshape(self.outer, self.channels, self.inner)
 
     def empty(self) -> NDArray[np.float32]:
         """A tensor [N, C, ...] of this layout, whose :meth:`view` is no copy."""
         if not self.channels_last:
             return np.empty(self.shape, np.float32)
-        return np.moveaxis(np.empty((self.shape[0], *self.shape[2:], self.channels), np.float32), -1, 1)
+        last = np.empty((self.shape[0], *self.shape[2:], self.channels), np.float32)
+        return last.transpose(0, last.ndim - 1, *range(1, last.ndim - 1))
 
     def empty_planes(self) -> NDArray[np.float32]:
         """Planes [4, outer, groups, inner] of a whole tensor, for :meth:`by_channel`."""
@@ -97,12 +100,6 @@ class GroupLayout:
     def by_channel(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Planes of a whole tensor as [4, groups, R], not copied."""
         return planes.transpose(0, 2, 1, 3).reshape(CHANNELS_PER_GROUP, self.groups, self.positions)
-
-    def channel_planes(self, of_channels: NDArray[Scalar]) -> NDArray[Scalar]:
-        """[C, ...] as [4, groups, ...]."""
-        padded = np.zeros((CHANNELS_PER_GROUP * self.groups, *of_channels.shape[1:]), of_channels.dtype)
-        padded[: self.channels] = of_channels
-        return padded.reshape(self.groups, CHANNELS_PER_GROUP, *of_channels.shape[1:]).swapaxes(0, 1)
 
     def from_channel_planes(self, planes: NDArray[Scalar]) -> NDArray[Scalar]:
         """[4, groups, ...] as [C, ...]."""
@@ -120,15 +117,20 @@ class GroupLayout:
             for inner in _cut(self.inner, inner_step):
                 yield outer, groups, inner
 
-    def spread(self, of_channels: NDArray[np.float32], groups: slice) -> NDArray[np.float32]:
-        """Values [C] repeated over a largest block [4, outer, groups, inner] of a run of groups."""
+    def spread(self, vectors: Sequence[NDArray[np.float32]], groups: slice) -> NDArray[np.float32]:
+        """Vectors [C], each repeated over a largest block [4, outer, groups, inner] of a run of groups."""
         outer, most_groups, inner = self.block_shape
-        values = self.channel_planes(of_channels)[:, np.newaxis, groups, np.newaxis]
+        first, last = CHANNELS_PER_GROUP * groups.start, CHANNELS_PER_GROUP * groups.stop
+        padded = np.zeros((len(vectors), last - first), np.float32)
+        for row, vector in zip(padded, vectors, strict=True):
+            row[: self.channels - first] = vector[first:last]
+        by_group = padded.reshape(len(vectors), -1, CHANNELS_PER_GROUP)
+        planes = by_group.transpose(0, 2, 1)[:, :, np.newaxis, :, np.newaxis]
         if outer == most_groups == 1:
             # One value a plane: NumPy repeats it as fast as it would read it.
-            return values
-        spread = aligned_empty((CHANNELS_PER_GROUP, outer, values.shape[2], inner), np.float32)
-        spread[...] = values
+            return planes
+        spread = aligned_empty((*planes.shape[:2], outer, planes.shape[3], inner), np.float32)
+        spread[...] = planes
         return spread
 
     def load(self, source: NDArray[np.float32], block: Block, planes: NDArray[np.float32]) -> None:
@@ -160,8 +162,8 @@ class BlockScratch:
 
     def __init__(self, layout: GroupLayout) -> None:
         elements = CHANNELS_PER_GROUP * prod(layout.block_shape)
-        self._planes = aligned_empty((elements,), np.float32)
-        self._work = aligned_empty((elements,), np.int32)
+        self._planes, work = aligned_empty((2, elements), np.float32)
+        self._work = work.view(np.int32)
         self._of_group = aligned_empty((elements // CHANNELS_PER_GROUP,), np.int32)
 
     def cut(self, block: Block) -> PlanesOfBlock:
@@ -177,8 +179,8 @@ class BlockScratch:
 
 
 def like_block(spread: NDArray[np.float32], planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The part of :meth:`GroupLayout.spread` values that a block, perhaps a smaller one, needs."""
-    return spread[:, : planes.shape[1], :, : planes.shape[3]]
+    """The part of :meth:`GroupLayout.spread` vectors that a block, perhaps a smaller one, needs."""
+    return spread[:, :, : planes.shape[1], :, : planes.shape[3]]
 
 
 def _members(block: Block, k: int) -> Block:

@@ -77,7 +77,8 @@ def channel_statistics(planes: NDArray[np.float32], layout: GroupLayout, chunks:
 def _by_chunk(pieces: NDArray[np.float32]) -> tuple[NDArray[np.int64], ...]:
     """Totals, maxima, minima and their first positions [a, K, b] of values [a, K, n, b]."""
     a, chunks, n, b = pieces.shape
-    step = min(n, max(1, BLOCK_ELEMENTS // b), 1 << _POSITION_BITS)
+    step = min(n, max(1, BLOCK_ELEMENTS // b))
+    assert step <= 1 << _POSITION_BITS
     together = min(a, max(1, BLOCK_ELEMENTS // (step * b)))
     scratch = _Scratch(together, step, b)
     results = tuple(np.zeros((a, chunks, b), np.int64) for _ in range(5))

@@ -118,11 +118,12 @@ def lightnorm_backward(
     result = layout.view(dx)
     scratch = BlockScratch(layout)
     for groups in layout.group_runs():
-        factors = layout.spread(c, groups)
+        spread = layout.spread([c], groups)
         for block in layout.blocks(groups):
             memory = scratch.cut(block)
             planes = memory.planes
-            np.multiply(h[:, *block], like_block(factors, planes), out=planes)
+            (factor,) = like_block(spread, planes)
+            np.multiply(h[:, *block], factor, out=planes)
             round_block(planes, memory.work, FP10B, blocks.nearest, bound)
             truncate_minifloats(memory, FP10B, BACKWARD_BITS)
             layout.store(planes, block, result)
@@ -164,10 +165,11 @@ def _gradient_planes(
 
 def _subtract_means(h: NDArray[np.float32], layout: GroupLayout, means: NDArray[np.float32]) -> None:
     for groups in layout.group_runs():
-        spread = layout.spread(means, groups)
+        spread = layout.spread([means], groups)
         for block in layout.blocks(groups):
             part = h[:, *block]
-            np.subtract(part, like_block(spread, part), out=part)
+            (mean,) = like_block(spread, part)
+            np.subtract(part, mean, out=part)
 
 
 def _bound_of_dx(h: float, a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]) -> float:

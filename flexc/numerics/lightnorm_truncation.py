@@ -116,15 +116,20 @@ def _truncate_any(memory: PlanesOfBlock, bits: int) -> None:
     np.maximum(second, low[0], out=second)
     np.maximum(second, low[1], out=second)
     # All ones for normal numbers, zero for zeros and subnormals.
-    normal = np.right_shift(-exponent, 31)
-    np.bitwise_and(words, normal, out=words)
-    passes = exponent == largest
+    mask = np.negative(exponent)
+    np.right_shift(mask, 31, out=mask)
+    np.bitwise_and(words, mask, out=words)
+    # All ones below the largest exponent; what has that exponent drops nothing.
+    np.subtract(exponent, largest, out=mask)
+    np.right_shift(mask, 31, out=mask)
     dropped = np.subtract(second, exponent, out=memory.work)
     np.add(dropped, _FRACTION_BITS + 1 - bits, out=dropped)
-    np.copyto(dropped, 0, where=passes)
+    np.bitwise_and(dropped, mask, out=dropped)
     np.maximum(dropped, 0, out=dropped)
     np.minimum(dropped, _FRACTION_BITS + 1, out=dropped)
     # All ones while a fraction bit, or the leading one alone, is kept.
-    kept = np.right_shift(dropped - (_FRACTION_BITS + 1), 31)
-    np.bitwise_and(words, kept, out=words)
-    np.bitwise_and(words, np.left_shift(-1, dropped), out=words)
+    np.subtract(dropped, _FRACTION_BITS + 1, out=mask)
+    np.right_shift(mask, 31, out=mask)
+    np.bitwise_and(words, mask, out=words)
+    np.left_shift(-1, dropped, out=mask)
+    np.bitwise_and(words, mask, out=words)

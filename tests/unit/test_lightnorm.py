@@ -35,8 +35,9 @@ SHAPES = [
     (3, 1, 4, 4),
     (2, 4, 3, 4, 2),
     (1, 4, 100, 100),
-    (16, 7, 24, 25),
-    (1, 33, 70, 70),
+    (1, 5, 190, 190),
+    (7, 6, 60, 60),
+    (1, 42, 70, 70),
 ]
 """The last three take several blocks, with smaller ones at the ends."""
 
@@ -188,7 +189,7 @@ def test_overflow_of_the_gradient_is_located() -> None:
     gamma, beta = vectors(8, 1, 2)
     saved = lightnorm_forward(x, gamma, beta, eps=1e-5)
     steep = LightNormForward(
-        **{f.name: getattr(saved, f.name) for f in fields(saved)} | {"scale": np.full(8, 3e38, np.float32)}
+        **{f.name: getattr(saved, f.name) for f in fields(saved)} | {"scale": np.full(8, 5e37, np.float32)}
     )
     with pytest.raises(NonFiniteError) as of_dx:
         lightnorm_backward(x, steep)

@@ -43,11 +43,11 @@ def evaluate_values(graph: Graph, inputs: Mapping[str, Array]) -> dict[SSAValue,
             case ReturnOp():
                 pass
             case _:
-                result = _apply(kernel_call(op), values)
-                assert tuple(result.shape) == spec_of(op.results[0].type).shape, (
-                    f"{op.name} of the wrong shape"
-                )
-                values[op.results[0]] = result
+                computed = _apply(kernel_call(op), values)
+                results = (computed,) if len(op.results) == 1 else computed
+                for value, result in zip(op.results, results, strict=True):
+                    assert tuple(result.shape) == spec_of(value.type).shape, f"{op.name} of the wrong shape"
+                    values[value] = result
     return values
 
 

@@ -36,7 +36,7 @@ IMPORTED = frozenset({"BlockFormat", "BlockTensor", "Sign"})
 
 @dataclass(frozen=True)
 class Step:
-    """One op of the program: its variable, its ONNX node, and its lines in the text, counted from 1."""
+    """One op of the program: its first variable, its ONNX node, and its lines in the text, counted from 1."""
 
     variable: str
     source: SourceAttr | None
@@ -115,8 +115,9 @@ class _Body:
         """The statement that computes ``op``, and the one of the activation fused into it."""
         first = len(self.lines) + 1
         variable = names[op.results[0]]
+        head = ", ".join(names[result] for result in op.results)
         arguments = ["None" if value is None else names[value] for value in call.operands]
-        self.call(f"{variable} = ", call.function, [*arguments, *_keywords(call.keywords)])
+        self.call(f"{head} = ", call.function, [*arguments, *_keywords(call.keywords)])
         if call.activation is not None:
             function, keywords = call.activation
             self.call(f"{variable} = ", function, [variable, *_keywords(keywords)])

@@ -17,16 +17,18 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure
 
-from flexc.ir import shapes, window_shapes
+from flexc.ir import gradient_shapes, shapes, window_shapes
 from flexc.ir.attributes import SourceAttr
 from flexc.ir.block_type import BlockTensorType, block_tensor
-from flexc.ir.tensor_op import TensorOp
+from flexc.ir.tensor_op import TensorOp, spec_of
 
 __all__ = [
     "BFP",
     "BlockTensorType",
     "ConstantOp",
+    "ConvLocalGradOp",
     "ConvOp",
+    "ConvWeightGradOp",
     "DequantizeOp",
     "MatMulOp",
     "QuantizeOp",
@@ -43,19 +45,21 @@ _integer = base(IntegerAttr)
 class QuantizeOp(TensorOp):
     """``q = round(x / 2^(E - bias - p + 1))`` in groups of the result type's tile (numerics, section 1).
 
-    ``seed`` and ``stream`` number the random bits of stochastic rounding.
+    ``seed`` and ``stream`` number the random bits of stochastic rounding; with a ``step``, ``stream`` is the
+    number of the node, and the bits of each training step are its own.
     """
 
     name = "bfp.quantize"
-    RULE = staticmethod(shapes.elementwise)
+    RULE = staticmethod(gradient_shapes.quantize)
     x = operand_def(_tensor)
+    step = opt_operand_def(_tensor)
     rounding = attr_def(StringAttr)
     seed = attr_def(_integer)
     stream = attr_def(_integer)
     out = result_def(_block)
     source = opt_attr_def(SourceAttr)
     traits = traits_def(Pure())
-    assembly_format = "$x attr-dict `:` type($x) `->` type($out)"
+    assembly_format = "$x (`step` $step^)? attr-dict `:` type($x) (`,` type($step)^)? `->` type($out)"
 
 
 @irdl_op_definition
@@ -121,4 +125,50 @@ class MatMulOp(TensorOp):
     )
 
 
-BFP = Dialect("bfp", [QuantizeOp, DequantizeOp, ConstantOp, ConvOp, MatMulOp], [BlockTensorType])
+@irdl_op_definition
+class ConvLocalGradOp(TensorOp):
+    """The gradient of a convolution's input from quantized operands (numerics, section 2)."""
+
+    name = "bfp.conv_local_grad"
+    RULE = staticmethod(gradient_shapes.conv_local_grad)
+    g = operand_def(_block)
+    w = operand_def(_block)
+    stride = attr_def(_integers)
+    pads = attr_def(_integers)
+    dilation = attr_def(_integers)
+    group = attr_def(_integer)
+    out = result_def(_tensor)
+    source = opt_attr_def(SourceAttr)
+    traits = traits_def(Pure())
+    assembly_format = "$g `,` $w attr-dict `:` type($g) `,` type($w) `->` type($out)"
+
+    def result_keywords(self) -> dict[str, object]:
+        return {"x_shape": spec_of(self.out.type).shape}
+
+
+@irdl_op_definition
+class ConvWeightGradOp(TensorOp):
+    """The gradient of a convolution's weight from quantized operands (numerics, section 2)."""
+
+    name = "bfp.conv_weight_grad"
+    RULE = staticmethod(gradient_shapes.conv_weight_grad)
+    g = operand_def(_block)
+    x = operand_def(_block)
+    stride = attr_def(_integers)
+    pads = attr_def(_integers)
+    dilation = attr_def(_integers)
+    group = attr_def(_integer)
+    out = result_def(_tensor)
+    source = opt_attr_def(SourceAttr)
+    traits = traits_def(Pure())
+    assembly_format = "$g `,` $x attr-dict `:` type($g) `,` type($x) `->` type($out)"
+
+    def result_keywords(self) -> dict[str, object]:
+        return {"w_shape": spec_of(self.out.type).shape}
+
+
+BFP = Dialect(
+    "bfp",
+    [QuantizeOp, DequantizeOp, ConstantOp, ConvOp, MatMulOp, ConvLocalGradOp, ConvWeightGradOp],
+    [BlockTensorType],
+)

@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import IRDLOperation
 
-from flexc.ir import bfp, lightnorm, nn
+from flexc.ir import bfp, lightnorm, nn, train
 from flexc.ir.attributes import Literal, literal
 from flexc.ir.shapes import Element
 from flexc.ir.tensor_op import spec_of
@@ -39,7 +39,8 @@ NUMPY_NAMES: dict[Element, str] = {"f32": "float32", "i64": "int64", "i32": "int
 class KernelCall:
     """``function(*operands, **keywords)``, then ``activation`` on its result where there is one.
 
-    An operand that the op lacks (a bias, say) is None.
+    An operand that the op lacks (a bias, say) is None. For an op of several results the function gives a
+    tuple of them.
     """
 
     function: str
@@ -55,6 +56,16 @@ def _attributes(op: IRDLOperation) -> tuple[tuple[str, Literal], ...]:
 
 def _plain(function: str) -> Callable[[IRDLOperation], KernelCall]:
     return lambda op: KernelCall(function, tuple(op.operands), _attributes(op))
+
+
+def _of_shape(function: str, keyword: str) -> Callable[[IRDLOperation], KernelCall]:
+    """A call that takes the shape of its result under ``keyword``, before the attributes."""
+
+    def call(op: IRDLOperation) -> KernelCall:
+        shape = spec_of(op.results[0].type).shape
+        return KernelCall(function, tuple(op.operands), ((keyword, shape), *_attributes(op)))
+
+    return call
 
 
 def _shaped(function: str) -> Callable[[IRDLOperation], KernelCall]:
@@ -85,6 +96,9 @@ def _quantize(op: IRDLOperation) -> KernelCall:
         ("sign", result_type.sign.data),
         ("rounding", op.rounding.data),
     ]
+    if op.rounding.data == "stochastic" and op.step is not None:
+        keywords += [("seed", literal(op.seed)), ("node", literal(op.stream))]
+        return KernelCall("quantize_in_step", (op.x, op.step), tuple(keywords))
     if op.rounding.data == "stochastic":
         keywords += [("seed", literal(op.seed)), ("stream", literal(op.stream))]
     return KernelCall("quantize", (op.x,), tuple(keywords))
@@ -116,18 +130,22 @@ def _lightnorm_infer(op: IRDLOperation) -> KernelCall:
 KERNEL_CALLS: dict[type[Operation], Callable[[IRDLOperation], KernelCall]] = {
     nn.AbsOp: _plain("absolute"),
     nn.AddOp: _plain("add"),
+    nn.AveragePoolGradOp: _of_shape("average_pool_grad", "x_shape"),
     nn.AveragePoolOp: _plain("average_pool"),
     nn.BatchNormOp: _plain("batch_norm"),
     nn.CastOp: _cast,
     nn.ClipOp: _plain("clip"),
     nn.ConcatOp: _plain("concat"),
+    nn.ConvLocalGradOp: _of_shape("conv_local_grad", "x_shape"),
     nn.ConvOp: _plain("conv"),
+    nn.ConvWeightGradOp: _of_shape("conv_weight_grad", "w_shape"),
     nn.DivOp: _plain("div"),
     nn.EqualOp: _plain("equal"),
     nn.ErfOp: _plain("erf"),
     nn.ExpOp: _plain("exp"),
     nn.ExpandOp: _shaped("expand"),
     nn.FloorOp: _plain("floor"),
+    nn.GatherGradOp: _of_shape("gather_grad", "x_shape"),
     nn.GatherOp: _plain("gather"),
     nn.GeluOp: _plain("gelu"),
     nn.GreaterOp: _plain("greater"),
@@ -139,6 +157,7 @@ KERNEL_CALLS: dict[type[Operation], Callable[[IRDLOperation], KernelCall]] = {
     nn.LogOp: _plain("log"),
     nn.LogSoftmaxOp: _plain("log_softmax"),
     nn.MatMulOp: _plain("matmul"),
+    nn.MaxPoolGradOp: _plain("max_pool_grad"),
     nn.MaxPoolOp: _plain("max_pool"),
     nn.MaximumOp: _plain("maximum"),
     nn.MinimumOp: _plain("minimum"),
@@ -147,6 +166,7 @@ KERNEL_CALLS: dict[type[Operation], Callable[[IRDLOperation], KernelCall]] = {
     nn.PadOp: _plain("pad"),
     nn.PowOp: _plain("power"),
     nn.ReciprocalOp: _plain("reciprocal"),
+    nn.ReduceMaxGradOp: _plain("reduce_max_grad"),
     nn.ReduceMaxOp: _plain("reduce_max"),
     nn.ReduceMeanOp: _plain("reduce_mean"),
     nn.ReduceSumOp: _plain("reduce_sum"),
@@ -160,12 +180,37 @@ KERNEL_CALLS: dict[type[Operation], Callable[[IRDLOperation], KernelCall]] = {
     nn.TanhOp: _plain("tanh"),
     nn.TransposeOp: _plain("transpose"),
     nn.WhereOp: _plain("where"),
+    bfp.ConvLocalGradOp: _of_shape("block_conv_local_grad", "x_shape"),
     bfp.ConvOp: _plain("block_conv"),
+    bfp.ConvWeightGradOp: _of_shape("block_conv_weight_grad", "w_shape"),
     bfp.DequantizeOp: _plain("dequantize"),
     bfp.MatMulOp: _plain("block_matmul"),
     bfp.QuantizeOp: _quantize,
+    lightnorm.BackwardOp: _plain("lightnorm_train_grad"),
+    lightnorm.ForwardOp: _plain("lightnorm_train"),
     lightnorm.InferOp: _lightnorm_infer,
+    train.BatchNormGradOp: _plain("batch_norm_grad"),
+    train.BatchNormOp: _plain("batch_norm_train"),
+    train.DropoutMaskOp: _of_shape("dropout_mask", "shape"),
 }
+
+
+TRAINING_OPS: frozenset[type[Operation]] = frozenset(
+    {
+        *train.TRAIN.operations,
+        bfp.ConvLocalGradOp,
+        bfp.ConvWeightGradOp,
+        lightnorm.BackwardOp,
+        lightnorm.ForwardOp,
+        nn.AveragePoolGradOp,
+        nn.ConvLocalGradOp,
+        nn.ConvWeightGradOp,
+        nn.GatherGradOp,
+        nn.MaxPoolGradOp,
+        nn.ReduceMaxGradOp,
+    }
+)
+"""Ops that only training steps hold."""
 
 
 def kernel_call(op: Operation) -> KernelCall:

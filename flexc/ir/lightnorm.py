@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import ArrayAttr, FloatAttr, StringAttr, TensorType
+from xdsl.dialects.builtin import ArrayAttr, FloatAttr, IntegerAttr, StringAttr, TensorType
 from xdsl.ir import Dialect
 from xdsl.irdl import (
     attr_def,
@@ -15,7 +15,7 @@ from xdsl.irdl import (
 )
 from xdsl.traits import Pure
 
-from flexc.ir import shapes
+from flexc.ir import gradient_shapes, shapes
 from flexc.ir.attributes import SourceAttr
 from flexc.ir.tensor_op import TensorOp
 
@@ -51,4 +51,63 @@ class InferOp(TensorOp):
     )
 
 
-LIGHTNORM = Dialect("lightnorm", [InferOp], [])
+@irdl_op_definition
+class ForwardOp(TensorOp):
+    """``y = bfp10(FP10A(xhat * gamma_q + beta))`` with the mean and the range of the batch.
+
+    Results in order: y, the statistics for running averages, and what the backward pass needs: xhat, the
+    positions of the chunks' maxima and minima [C, chunks], scale and gamma_q. There are
+    gcd(positions, num_chunks) chunks.
+    """
+
+    name = "lightnorm.forward"
+    RULE = staticmethod(gradient_shapes.lightnorm_forward)
+    x = operand_def(_tensor)
+    gamma = operand_def(_tensor)
+    beta = operand_def(_tensor)
+    eps = attr_def(base(FloatAttr))
+    num_chunks = attr_def(base(IntegerAttr))
+    rounding = attr_def(StringAttr)
+    y = result_def(_tensor)
+    mean = result_def(_tensor)
+    range = result_def(_tensor)
+    xhat = result_def(_tensor)
+    argmax = result_def(_tensor)
+    argmin = result_def(_tensor)
+    scale = result_def(_tensor)
+    gamma_q = result_def(_tensor)
+    source = opt_attr_def(SourceAttr)
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$x `,` $gamma `,` $beta attr-dict `:` type($x) `,` type($gamma) `,` type($beta) `->` type($y) `,` "
+        "type($mean) `,` type($range) `,` type($xhat) `,` type($argmax) `,` type($argmin) `,` "
+        "type($scale) `,` type($gamma_q)"
+    )
+
+
+@irdl_op_definition
+class BackwardOp(TensorOp):
+    """``dx = bfp10(FP10B(scale * gamma_q * (h - mean of h - b * (1 at maxima - 1 at minima))))``."""
+
+    name = "lightnorm.backward"
+    RULE = staticmethod(gradient_shapes.lightnorm_backward)
+    g = operand_def(_tensor)
+    xhat = operand_def(_tensor)
+    argmax = operand_def(_tensor)
+    argmin = operand_def(_tensor)
+    scale = operand_def(_tensor)
+    gamma_q = operand_def(_tensor)
+    rounding = attr_def(StringAttr)
+    dx = result_def(_tensor)
+    dgamma = result_def(_tensor)
+    dbeta = result_def(_tensor)
+    source = opt_attr_def(SourceAttr)
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$g `,` $xhat `,` $argmax `,` $argmin `,` $scale `,` $gamma_q attr-dict `:` type($g) `,` type($xhat) "
+        "`,` type($argmax) `,` type($argmin) `,` type($scale) `,` type($gamma_q) `->` type($dx) `,` "
+        "type($dgamma) `,` type($dbeta)"
+    )
+
+
+LIGHTNORM = Dialect("lightnorm", [InferOp, ForwardOp, BackwardOp], [])

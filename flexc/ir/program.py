@@ -1,6 +1,10 @@
 """A model inside the compiler: one function of IR and the arrays its constants name.
 
 The module holds ``func.func @main``; its attributes ``inputs`` and ``outputs`` name the model's values.
+
+A training step is such a function too. Its attributes ``parameters`` (trained weights) and ``state`` (what
+optimizer and batch norms remember) name those inputs that the outputs of the same name replace in the next
+step; the weight store holds their first values.
 """
 
 from __future__ import annotations
@@ -16,10 +20,13 @@ from flexc.ir.bfp import BFP
 from flexc.ir.flexblock import FLEXBLOCK
 from flexc.ir.lightnorm import LIGHTNORM
 from flexc.ir.nn import NN
+from flexc.ir.train import TRAIN
 from flexc.ir.weight_store import WeightStore
 
 INPUTS = "inputs"
 OUTPUTS = "outputs"
+PARAMETERS = "parameters"
+STATE = "state"
 
 
 @dataclass
@@ -49,6 +56,11 @@ class Graph:
         return names_of(self.main, OUTPUTS)
 
 
+def carried_names(function: FuncOp) -> tuple[str, ...]:
+    """The inputs of a training step that it gives new values: parameters, then state."""
+    return names_of(function, PARAMETERS) + names_of(function, STATE)
+
+
 def names_of(function: FuncOp, attribute: str) -> tuple[str, ...]:
     """The string array attribute of a function as Python strings (empty without one)."""
     found = function.attributes.get(attribute)
@@ -65,7 +77,7 @@ def name_array(names: tuple[str, ...]) -> ArrayAttr[StringAttr]:
 def make_context() -> Context:
     """A context in which all of flexc's dialects parse."""
     context = Context()
-    for dialect in (Builtin, Func, NN, BFP, LIGHTNORM, FLEXBLOCK):
+    for dialect in (Builtin, Func, NN, BFP, LIGHTNORM, TRAIN, FLEXBLOCK):
         context.load_dialect(dialect)
     return context
 

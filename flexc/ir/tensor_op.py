@@ -1,4 +1,4 @@
-"""Ops with one result whose type follows from their operands and attributes by a rule."""
+"""Ops whose results' types follow from their operands and attributes by a rule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flexc.ir.attributes import literal
 from flexc.ir.block_type import BlockTensorType
 from flexc.ir.shapes import Element, ShapeError, TensorSpec, element_named
 
-TypeRule: TypeAlias = Callable[..., TensorSpec]
+TypeRule: TypeAlias = Callable[..., TensorSpec | tuple[TensorSpec, ...]]
 _WIDTHS: dict[Element, int] = {"i64": 64, "i32": 32, "i1": 1}
 
 
@@ -37,7 +37,10 @@ def tensor_type(spec: TensorSpec) -> TensorType[Attribute]:
 
 
 class TensorOp(IRDLOperation):
-    """An op of tensors with the result ``out``; ``RULE`` gives its type (see :mod:`flexc.ir.shapes`)."""
+    """An op of tensors; ``RULE`` gives the types of its results (see :mod:`flexc.ir.shapes`).
+
+    An op of one result calls it ``out``; its rule gives one type, that of an op of several gives a tuple.
+    """
 
     RULE: ClassVar[TypeRule]
 
@@ -54,11 +57,13 @@ class TensorOp(IRDLOperation):
                 if name != "source"
             }
             expected = type(self).RULE(*self._operand_specs(), **keywords, **self.result_keywords())
-            found = spec_of(self.results[0].type)
+            found = tuple(spec_of(result.type) for result in self.results)
         except ShapeError as refusal:
             raise VerifyException(f"{self.name}: {refusal.message}") from refusal
-        if found != expected:
-            raise VerifyException(f"{self.name}: the result is {found}, but the operands give {expected}")
+        wanted = expected if isinstance(expected, tuple) else (expected,)
+        if found != wanted:
+            texts = [" and ".join(map(str, specs)) for specs in (found, wanted)]
+            raise VerifyException(f"{self.name}: the result is {texts[0]}, but the operands give {texts[1]}")
 
     def _operand_specs(self) -> Iterator[TensorSpec | None]:
         for name, _ in type(self).get_irdl_definition().operands:

@@ -38,6 +38,9 @@ from flexc.numerics.functions_piecewise import (
     sqrt,
 )
 from flexc.numerics.functions_power import power
+from flexc.numerics.gradients_dense import conv_local_grad, conv_weight_grad
+from flexc.numerics.gradients_movement import gather_grad
+from flexc.numerics.gradients_pooling import average_pool_grad, max_pool_grad, reduce_max_grad
 from flexc.numerics.lightnorm import (
     lightnorm_infer,
     lightnorm_infer_constants,
@@ -57,6 +60,9 @@ from flexc.numerics.quantization import quantize, zero_setting_error
 from flexc.numerics.quantization_reference import quantize_reference
 from flexc.numerics.random_bits import random_bits, stream_of
 from flexc.numerics.reductions import reduce_max, reduce_mean, reduce_sum
+from flexc.numerics.training_lightnorm import lightnorm_train, lightnorm_train_grad
+from flexc.numerics.training_normalization import batch_norm_grad, batch_norm_train
+from flexc.numerics.training_random import dropout_mask, quantize_in_step
 from flexc.numerics.vector import add, div, equal, greater, lane_sum, less, maximum, minimum, mul, sub, where
 
 __all__ = [
@@ -73,7 +79,10 @@ __all__ = [
     "absolute",
     "add",
     "average_pool",
+    "average_pool_grad",
     "batch_norm",
+    "batch_norm_grad",
+    "batch_norm_train",
     "bfp10",
     "block_conv",
     "block_conv_local_grad",
@@ -87,14 +96,18 @@ __all__ = [
     "clip",
     "concat",
     "conv",
+    "conv_local_grad",
+    "conv_weight_grad",
     "dequantize",
     "div",
+    "dropout_mask",
     "equal",
     "erf",
     "exp",
     "expand",
     "floor",
     "gather",
+    "gather_grad",
     "gelu",
     "greater",
     "hard_sigmoid",
@@ -109,10 +122,13 @@ __all__ = [
     "lightnorm_infer_constants",
     "lightnorm_normalize",
     "lightnorm_range_constants",
+    "lightnorm_train",
+    "lightnorm_train_grad",
     "log",
     "log_softmax",
     "matmul",
     "max_pool",
+    "max_pool_grad",
     "maximum",
     "minifloat",
     "minimum",
@@ -122,11 +138,13 @@ __all__ = [
     "pad",
     "power",
     "quantize",
+    "quantize_in_step",
     "quantize_reference",
     "random_bits",
     "range_constant",
     "reciprocal",
     "reduce_max",
+    "reduce_max_grad",
     "reduce_mean",
     "reduce_sum",
     "relu",

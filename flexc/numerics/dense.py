@@ -85,7 +85,7 @@ def _unfolded_product(
 ) -> None:
     """out [N, output..., O] = windows of padded [N, spatial..., C] times kernel [taps..., C, O]."""
     columns = kernel.reshape(-1, kernel.shape[-1])
-    unfolded = _windows_view(padded, windows)
+    unfolded = windows_view(padded, windows)
     for images, rows in windows.blocks(out.shape[0], math.prod(unfolded.shape[2:]), PATCH_ELEMENTS):
         patches = unfolded[images, rows].reshape(-1, columns.shape[0])
         target = out[images, rows]
@@ -95,7 +95,7 @@ def _unfolded_product(
             target[...] = np.matmul(patches, columns).reshape(target.shape)
 
 
-def _windows_view(padded: Float32Array, windows: Windows) -> Float32Array:
+def windows_view(padded: Float32Array, windows: Windows) -> Float32Array:
     """[N, output..., taps..., C], without a copy."""
     spatial = padded.strides[1:-1]
     return np.lib.stride_tricks.as_strided(

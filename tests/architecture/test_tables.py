@@ -7,7 +7,7 @@ from xdsl.irdl import IRDLOperation
 
 import flexc.numerics
 from flexc.backends.stream.isa import FUNCTIONS, OPCODES, Opcode
-from flexc.ir import bfp, lightnorm, nn
+from flexc.ir import bfp, lightnorm, nn, train
 from flexc.ir.kernel_calls import ACTIVATION_PARAMETERS, KERNEL_CALLS, activation_call
 from flexc.numerics import __all__ as numerics_names
 
@@ -19,7 +19,7 @@ STREAM_ONLY = {"copy", "gelu_tanh", "window_max", "window_sum"}
 
 
 def _ops() -> list[type[IRDLOperation]]:
-    ops = [*nn.NN.operations, *bfp.BFP.operations, *lightnorm.LIGHTNORM.operations]
+    ops = [*nn.NN.operations, *bfp.BFP.operations, *lightnorm.LIGHTNORM.operations, *train.TRAIN.operations]
     return [op for op in ops if issubclass(op, IRDLOperation)]
 
 

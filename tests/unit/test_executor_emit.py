@@ -16,7 +16,7 @@ from xdsl.ir import Operation
 from flexc import numerics
 from flexc.backends.executor.emit import emit_program, input_specs
 from flexc.backends.executor.run import Executable, weights_of
-from flexc.ir import bfp, lightnorm, nn
+from flexc.ir import bfp, lightnorm, nn, train
 from flexc.ir.attributes import source
 from flexc.ir.kernel_calls import KERNEL_CALLS
 from flexc.ir.program import Graph, parse_module
@@ -58,7 +58,7 @@ def expected(x: Array) -> Array:
 
 
 def operations() -> list[type[Operation]]:
-    return [op for dialect in (nn.NN, bfp.BFP, lightnorm.LIGHTNORM) for op in dialect.operations]
+    return [op for dialect in (nn.NN, bfp.BFP, lightnorm.LIGHTNORM, train.TRAIN) for op in dialect.operations]
 
 
 def test_every_op_has_a_kernel_or_is_a_constant() -> None:
@@ -169,6 +169,11 @@ _FUNCTIONS = {
     "nn.pow": "power",
     "nn.slice": "strided_slice",
     "bfp.conv": "block_conv",
+    "bfp.conv_local_grad": "block_conv_local_grad",
+    "bfp.conv_weight_grad": "block_conv_weight_grad",
+    "lightnorm.backward": "lightnorm_train_grad",
+    "lightnorm.forward": "lightnorm_train",
+    "train.batch_norm": "batch_norm_train",
     "bfp.matmul": "block_matmul",
 }
 

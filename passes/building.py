@@ -12,7 +12,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import IRDLOperation
 
 from flexc.ir import nn
-from flexc.ir.program import Graph
+from flexc.ir.program import Graph, carried_names
 
 OpT = TypeVar("OpT", bound=IRDLOperation)
 
@@ -99,6 +99,6 @@ def insert_constant(op: Operation, graph: Graph, array: NDArray[np.generic], key
 
 
 def constant_keys(graph: Graph) -> set[str]:
-    """The keys that the constants of the IR name, quantized ones included."""
+    """The keys that the constants of the IR name, quantized ones too, and those of what a step carries."""
     found = (op.attributes.get("key") for op in graph.main.body.block.ops)
-    return {key.data for key in found if isinstance(key, StringAttr)}
+    return {key.data for key in found if isinstance(key, StringAttr)}.union(carried_names(graph.main))

@@ -12,6 +12,7 @@ PASS_NAMES: tuple[str, ...] = (
     "allocate",
     "canonicalize",
     "cse",
+    "differentiate",
     "fold-quantized-weights",
     "fuse-lightnorm",
     "insert-quantize",

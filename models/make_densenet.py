@@ -24,26 +24,30 @@ def make_densenet121(
     size: int = 224,
     classes: int = 1000,
     depths: tuple[int, ...] = DEPTHS,
+    growth: int = GROWTH,
     seed: int = 0,
 ) -> onnx.ModelProto:
-    """``depths`` gives the layers of each dense block; sizes up to 64 get a 3x3 stem."""
+    """``depths`` gives the layers of each dense block, ``growth`` their channels.
+
+    Sizes up to 64 get a 3x3 stem.
+    """
     builder = GraphBuilder("densenet121", seed)
     x = builder.input("input", (batch, 3, size, size))
+    channels = 2 * growth
     if size > 64:
-        x = builder.conv(x, (3, 64), 7, "stem.conv", stride=2)
-        x = builder.node("Relu", [builder.batch_norm(x, 64, "stem.bn")])
+        x = builder.conv(x, (3, channels), 7, "stem.conv", stride=2)
+        x = builder.node("Relu", [builder.batch_norm(x, channels, "stem.bn")])
         x = builder.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     else:
-        x = builder.conv(x, (3, 64), 3, "stem.conv")
-        x = builder.node("Relu", [builder.batch_norm(x, 64, "stem.bn")])
-    channels = 64
+        x = builder.conv(x, (3, channels), 3, "stem.conv")
+        x = builder.node("Relu", [builder.batch_norm(x, channels, "stem.bn")])
     for block, depth in enumerate(depths):
         for layer in range(depth):
             name = f"block{block}.{layer}"
-            y = _norm_relu_conv(builder, x, (channels, 4 * GROWTH), 1, f"{name}.1")
-            y = _norm_relu_conv(builder, y, (4 * GROWTH, GROWTH), 3, f"{name}.2")
+            y = _norm_relu_conv(builder, x, (channels, 4 * growth), 1, f"{name}.1")
+            y = _norm_relu_conv(builder, y, (4 * growth, growth), 3, f"{name}.2")
             x = builder.node("Concat", [x, y], axis=1)
-            channels += GROWTH
+            channels += growth
         if block + 1 < len(depths):
             x = _norm_relu_conv(builder, x, (channels, channels // 2), 1, f"transition{block}")
             x = builder.node("AveragePool", [x], kernel_shape=[2, 2], strides=[2, 2])

@@ -84,16 +84,20 @@ def make_mobilenet_v1(
 
 
 def make_mobilenet_v2(
-    *, batch: int = 1, size: int = 224, classes: int = 1000, seed: int = 0
+    *, batch: int = 1, size: int = 224, classes: int = 1000, width: float = 1.0, seed: int = 0
 ) -> onnx.ModelProto:
-    """Inverted residuals with ReLU6; sizes up to 64 keep the stem and the second stage at stride 1."""
+    """Inverted residuals with ReLU6; sizes up to 64 keep the stem and the second stage at stride 1.
+
+    ``width`` scales the channels of all layers but the head, as in the paper for widths below 1.
+    """
     builder = GraphBuilder("mobilenet_v2", seed)
     layers = _Layers(builder, relu6=True)
     small = size <= 64
     x = builder.input("input", (batch, 3, size, size))
-    x = layers.conv(x, (3, 32), 3, "stem", stride=1 if small else 2)
-    inside = 32
-    for stage, (expansion, outside, depth, first_stride) in enumerate(V2_BLOCKS):
+    inside = int(32 * width)
+    x = layers.conv(x, (3, inside), 3, "stem", stride=1 if small else 2)
+    for stage, (expansion, channels, depth, first_stride) in enumerate(V2_BLOCKS):
+        outside = int(channels * width)
         for index in range(depth):
             stride = first_stride if index == 0 and not (small and stage == 1) else 1
             name = f"stage{stage}.{index}"

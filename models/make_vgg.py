@@ -12,12 +12,15 @@ from models.graph_builder import GraphBuilder, save_and_report
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-def make_vgg16(*, batch: int = 1, size: int = 224, classes: int = 1000, seed: int = 0) -> onnx.ModelProto:
-    """Sizes up to 64 end in one linear layer on the last stage's pixels."""
+def make_vgg16(
+    *, batch: int = 1, size: int = 224, classes: int = 1000, width: float = 1.0, seed: int = 0
+) -> onnx.ModelProto:
+    """Sizes up to 64 end in one linear layer on the last stage's pixels; ``width`` scales the channels."""
     builder = GraphBuilder("vgg16", seed)
     x = builder.input("input", (batch, 3, size, size))
     inside = 3
-    for stage, (outside, depth) in enumerate(STAGES):
+    for stage, (channels, depth) in enumerate(STAGES):
+        outside = int(channels * width)
         for index in range(depth):
             x = builder.conv(x, (inside, outside), 3, f"stage{stage}.{index}.conv", bias=True)
             x = builder.node("Relu", [x])

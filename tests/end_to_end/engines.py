@@ -1,0 +1,87 @@
+"""Both engines of a program on one input, and what has to be true of their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flexc.analysis.compare import run_onnxruntime
+from flexc.backends.stream.isa import MANTISSA_FORMATS
+from flexc.program import EngineRun, Program
+
+Array = npt.NDArray[Any]
+
+POLICIES: Mapping[str, frozenset[int]] = {
+    "FB12": frozenset({4, 16}),
+    "FB16": frozenset({8}),
+    "FB24": frozenset({16}),
+    "FB16A-FB12W": frozenset({4, 8, 16}),
+}
+"""The precisions, and the mantissa bits in each: with 4-bit weights the first and last layers have 16."""
+FP32_TOLERANCE = 1e-4
+"""Largest difference from onnxruntime, as a share of the output's largest magnitude."""
+
+
+def require_equal_bytes(program: Program, inputs: Mapping[str, Array], policy: str) -> EngineRun:
+    """Runs both engines; outputs, and all intermediates that reach DRAM, have to be equal in bytes.
+
+    They are compared here, and not by the program itself, which has a comparison of its own.
+    """
+    executor = program.run_engine(inputs, "executor", tensors=True)
+    stream = program.run_engine(inputs, "stream", tensors=True)
+    assert set(stream.outputs) == set(executor.outputs) == {spec.name for spec in program.outputs}
+    intermediates, mantissa_bits = _in_dram(program)
+    assert intermediates
+    assert intermediates <= set(executor.tensors)
+    assert intermediates <= set(stream.tensors)
+    assert mantissa_bits == POLICIES[policy]
+    for name, array in executor.tensors.items():
+        if name in intermediates:
+            _require_same(name, array, stream.tensors[name])
+    for name, array in executor.outputs.items():
+        _require_same(name, array, stream.outputs[name])
+        assert np.isfinite(array).all()
+        assert np.unique(array).size > 1, f"'{name}' is all one value, which shows nothing"
+    return executor
+
+
+def require_onnxruntime_outputs(path: Path, program: Program, inputs: Mapping[str, Array]) -> None:
+    """The executor of the fp32 profile against onnxruntime."""
+    outputs = program.run(inputs)
+    reference = run_onnxruntime(path, inputs)
+    assert list(outputs) == list(reference)
+    for name, expected in reference.items():
+        assert outputs[name].shape == expected.shape
+        largest = float(np.abs(expected).max())
+        assert largest > 0
+        apart = float(np.abs(outputs[name].astype(np.float64) - expected).max()) / largest
+        assert apart < FP32_TOLERANCE, f"'{name}' is {apart:.2e} of its largest magnitude away"
+
+
+def _in_dram(program: Program) -> tuple[set[str], set[int]]:
+    """The arrays of all intermediates that the stream stores, and the mantissa bits of its tensors there."""
+    names: set[str] = set()
+    mantissa_bits: set[int] = set()
+    bits_of_format = {plane: bits for bits, plane in MANTISSA_FORMATS.items()}
+    for symbol in program.stream.symbols:
+        mantissa_bits |= {
+            bits_of_format[plane.format] for plane in symbol.planes if plane.format in bits_of_format
+        }
+        if symbol.kind != "intermediate":
+            continue
+        planes = ("",) if len(symbol.planes) == 1 else (".mantissa", ".exponent")
+        names |= {symbol.name + plane for plane in planes}
+    return names, mantissa_bits
+
+
+def _require_same(name: str, executor: Array, stream: Array) -> None:
+    assert (executor.shape, executor.dtype) == (stream.shape, stream.dtype), name
+    if np.ascontiguousarray(executor).tobytes() != np.ascontiguousarray(stream).tobytes():
+        differ = np.argwhere(executor != stream)
+        raise AssertionError(
+            f"'{name}' differs in {len(differ)} of {executor.size} values, first at {differ[:3].tolist()}"
+        )

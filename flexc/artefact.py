@@ -21,6 +21,7 @@ from flexc.backends.stream.listing import DATA_FILE
 from flexc.diagnostics import CompileError, Diagnostic, Place, error
 from flexc.options import CompileOptions
 from flexc.tensor_spec import TensorSpec
+from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.artefact"
 SCHEMA_VERSION = 1
@@ -57,8 +58,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The file's text, the same for equal manifests."""
-        versions = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION}
-        return json.dumps({**versions, **asdict(self)}, indent=2) + "\n"
+        return versioned_json(SCHEMA, SCHEMA_VERSION, asdict(self))
 
 
 def sha256_of(path: Path) -> str:

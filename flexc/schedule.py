@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from flexc.versioned_json import versioned_json
+
 SCHEMA = "flexc.schedule"
 SCHEMA_VERSION = 1
 
@@ -146,8 +148,7 @@ class Schedule:
 
     def to_json(self) -> str:
         """The text of schedule.json."""
-        versions = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION}
-        return json.dumps({**versions, **asdict(self)}, indent=2) + "\n"
+        return versioned_json(SCHEMA, SCHEMA_VERSION, asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Schedule:

@@ -20,7 +20,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 FOR_ONE_TYPE = {
     *("additionalProperties", "properties", "required"),
     *("items", "maxItems", "minItems"),
-    *("minimum", "pattern"),
+    *("maximum", "minimum", "pattern"),
 }
 """Keywords that say nothing about values of other types."""
 ANNOTATIONS = {"$schema", "$defs", "title", "description"}
@@ -64,6 +64,8 @@ class _Validator:
                 return [] if re.search(argument, value) else [f"{path}: {value!r} does not match {argument}"]
             case "minimum", int() | float():
                 return [] if value >= argument else [f"{path}: {value} < {argument}"]
+            case "maximum", int() | float():
+                return [] if value <= argument else [f"{path}: {value} > {argument}"]
             case "minItems", list():
                 return (
                     [] if len(value) >= argument else [f"{path}: {len(value)} items of at least {argument}"]
@@ -83,7 +85,7 @@ class _Validator:
                 return self._members(value, dict.fromkeys(names, argument), path)
             case "items", list():
                 return self._members(dict(enumerate(value)), dict.fromkeys(range(len(value)), argument), path)
-            case (("pattern" | "minimum" | "required" | "properties" | "additionalProperties" | "items"), _):
+            case _ if keyword in FOR_ONE_TYPE:
                 return []
         raise NotImplementedError(f"schema keyword {keyword}")
 

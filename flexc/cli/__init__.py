@@ -26,7 +26,7 @@ class Entry:
 COMMANDS = {
     "compile": Entry("flexc.cli.compile:compile_command", "Compile an ONNX model into an artefact folder."),
     "run": Entry("flexc.cli.run:run", "Run an artefact, and compare it with onnxruntime."),
-    "inspect": Entry("flexc.cli.inspect:inspect_command", "Show what an artefact or a model holds."),
+    "inspect": Entry("flexc.cli.inspect:inspect_command", "Show where the cycles of an artefact go."),
     "opt": Entry("flexc.cli.opt:opt", "Run passes on IR text or a model."),
     "policies": Entry("flexc.cli.policies:policies", "List and show precision policies."),
     "targets": Entry("flexc.cli.targets:targets", "List and show machines."),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+
+from flexc.versioned_json import versioned_json
+
+SCHEMA = "flexc.conformance"
+SCHEMA_VERSION = 1
 
 
 @click.command()
@@ -28,7 +32,7 @@ def conformance(context: click.Context, folder: Path, as_json: bool) -> None:
             "failed": len(failed),
             "outcomes": [asdict(outcome) for outcome in outcomes],
         }
-        click.echo(json.dumps(report, indent=2))
+        click.echo(versioned_json(SCHEMA, SCHEMA_VERSION, report), nl=False)
     else:
         for outcome in failed:
             click.echo(f"FAIL {outcome.file} ({outcome.op}): {outcome.failure}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import click
 from flexc.analysis.text_direction_demo import Demonstration, demonstrate, find_model
 from flexc.cli.progress import working_on
 from flexc.datasets.text_direction import render_lines
+from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.demo"
 SCHEMA_VERSION = 1
@@ -48,9 +48,7 @@ def demo(
         data = render_lines(lines, seed=seed)
         found = demonstrate(model, data, batch=batch, target=target, output=output, progress=progress)
     if as_json:
-        click.echo(
-            json.dumps({"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **asdict(found)}, indent=2)
-        )
+        click.echo(versioned_json(SCHEMA, SCHEMA_VERSION, asdict(found)), nl=False)
         return
     for line in table(found):
         click.echo(line)

@@ -20,6 +20,7 @@ from flexc.analysis.inspection import (
     summary,
     timeline,
 )
+from flexc.cli.options import format_option, json_option, one_format
 from flexc.program import load
 from flexc.schedule import GroupSchedule, Schedule
 
@@ -33,12 +34,11 @@ PIPE_WIDTH = 160
     "--layer", "layer_name", metavar="NAME",
     help="Only the groups of this ONNX node (or group number, as #3), with mapping, traffic and buffers.",
 )  # fmt: skip
-@click.option(
-    "--format", "shape", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True,
-    help="A table and a timeline to read, the schedule as JSON, or a row a group as CSV.",
-)  # fmt: skip
-def inspect_command(folder: Path, layer_name: str | None, shape: str) -> None:
-    """Show the schedule of the artefact in the folder DIR.
+@format_option("table", "csv", "json")
+@json_option
+def inspect_command(folder: Path, layer_name: str | None, form: str | None, as_json: bool) -> None:
+    """Show the schedule of the artefact in the folder DIR: a table and a timeline to read, a row a group as
+    CSV, or the schedule as JSON.
 
     Cycles come from the event simulation of its instruction stream; groups overlap, so their cycles do not
     add up to the total. All rates behind them are assumptions of the target.
@@ -49,12 +49,13 @@ def inspect_command(folder: Path, layer_name: str | None, shape: str) -> None:
       flexc inspect resnet18.flexc --layer layer1.0.1.conv
       flexc inspect resnet18.flexc --format csv > layers.csv
     """
+    chosen = one_format(form, as_json)
     schedule = load(folder).schedule
     if layer_name is not None:
         schedule = layer(schedule, layer_name)
-    if shape == "json":
+    if chosen == "json":
         click.echo(schedule.to_json(), nl=False)
-    elif shape == "csv":
+    elif chosen == "csv":
         click.echo(csv_text(schedule), nl=False)
     elif layer_name is not None:
         for group in schedule.groups:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
@@ -35,3 +38,22 @@ def shapes_by_name(
             raise click.BadParameter(f"the shape of '{name}' is given twice", ctx, param)
         found[name] = shape
     return found
+
+
+def format_option(*formats: str) -> Callable[[Command], Command]:
+    """``--format``, as the parameter ``form``: one of ``formats``, or None; the first is the default."""
+    return click.option(
+        "--format", "form", type=click.Choice(formats), help=f"What to print.  [default: {formats[0]}]"
+    )
+
+
+def json_option(command: Command) -> Command:
+    """``--json``, as the parameter ``as_json``, beside :func:`format_option`."""
+    return click.option("--json", "as_json", is_flag=True, help="The same as --format json.")(command)
+
+
+def one_format(form: str | None, as_json: bool) -> str:
+    """What ``--format`` and ``--json`` ask for together; a usage error where they contradict each other."""
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form} exclude each other")
+    return "json" if as_json else form or "table"

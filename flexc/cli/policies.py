@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from flexc.cli.options import format_option, json_option, one_format
 from flexc.precision.loading import catalog_names, load_policy
 from flexc.precision.policy import Override, Policy, Setting
+from flexc.versioned_json import versioned_json
+
+SCHEMA = "flexc.policies"
+SCHEMA_VERSION = 1
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option("table", "json")
+@json_option
 @click.option("--everywhere", is_flag=True, help="Without the policy's overrides.")
-def policies(name: str | None, form: str, everywhere: bool) -> None:
+def policies(name: str | None, form: str | None, as_json: bool, everywhere: bool) -> None:
     """List the named policies, or show the policy NAME (or that of a .toml file)."""
-    if name is None:
-        found = [load_policy(one, everywhere=everywhere) for one in catalog_names()]
-        if form == "json":
-            click.echo(json.dumps([policy_json(one) for one in found], indent=2))
-        else:
-            _print(_list_table(found))
-        return
-    policy = load_policy(name, everywhere=everywhere)
-    if form == "json":
-        click.echo(json.dumps(policy_json(policy), indent=2))
+    names = catalog_names() if name is None else [name]
+    found = [load_policy(one, everywhere=everywhere) for one in names]
+    if one_format(form, as_json) == "json":
+        content = {"policies": [policy_json(one) for one in found]}
+        click.echo(versioned_json(SCHEMA, SCHEMA_VERSION, content), nl=False)
+    elif name is None:
+        _print(_list_table(found))
     else:
-        click.echo(f"{policy.name}: {policy.description}")
-        _print(_rule_table(policy))
+        click.echo(f"{found[0].name}: {found[0].description}")
+        _print(_rule_table(found[0]))
 
 
 def policy_json(policy: Policy) -> dict[str, Any]:

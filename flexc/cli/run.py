@@ -83,7 +83,7 @@ def run(
             layers = compare_layers(program, compile_reference(program, source), inputs)
     report = RunReport(engine, result.agreement, outputs, layers)
     if as_json:
-        click.echo(report.to_json())
+        click.echo(report.to_json(), nl=False)
     else:
         for spec in program.outputs:
             click.echo(f"output {spec}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from flexc.analysis.compare import Distance
 from flexc.analysis.layers import LayerDistance
 from flexc.backends.agreement import Agreement
 from flexc.cli.text_table import table_lines
+from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.run"
 SCHEMA_VERSION = 1
@@ -27,16 +27,14 @@ class RunReport:
     layers: Sequence[LayerDistance] | None
 
     def to_json(self) -> str:
-        """JSON text; ``sqnr_db`` is null where tensors are equal or the reference is zero."""
+        """The document's text; ``sqnr_db`` is null where tensors are equal or the reference is zero."""
         found = {
-            "schema": SCHEMA,
-            "schema_version": SCHEMA_VERSION,
             "engine": self.engine,
             "agreement": None if self.agreement is None else _agreement(self.agreement),
             "outputs": None if self.outputs is None else [_distance(entry) for entry in self.outputs],
             "layers": None if self.layers is None else [_layer(entry) for entry in self.layers],
         }
-        return json.dumps(found, indent=2, allow_nan=False)
+        return versioned_json(SCHEMA, SCHEMA_VERSION, found)
 
     def lines(self) -> list[str]:
         """The same for a reader, without trailing newlines."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, fields, is_dataclass
 from typing import Any
@@ -11,9 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from flexc.cli.options import format_option, json_option, one_format
 from flexc.target import Target, catalog_names, load_target
 from flexc.target.tables import SourcedValue
+from flexc.versioned_json import versioned_json
 
+SCHEMA = "flexc.targets"
+SCHEMA_VERSION = 1
 ASSUMED = "assumed"
 
 
@@ -29,28 +32,31 @@ class Row:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-def targets(name: str | None, form: str) -> None:
+@format_option("table", "json")
+@json_option
+def targets(name: str | None, form: str | None, as_json: bool) -> None:
     """List the machines, or show the values of the machine NAME (or that of a .toml file).
 
     Every value is an assumption of this project, not a figure of a product or a paper; energies name the
     publication they come from.
     """
-    if name is None:
-        found = [load_target(one) for one in catalog_names()]
-        if form == "json":
-            click.echo(json.dumps([one.name for one in found], indent=2))
-        else:
-            _print(_list_table(found))
-        return
-    target = load_target(name)
-    rows = list(rows_of(target))
-    if form == "json":
-        values = {row.key: {"value": row.value, "origin": row.origin, "meaning": row.meaning} for row in rows}
-        click.echo(json.dumps({"name": target.name, "values": values}, indent=2))
+    found = [load_target(one) for one in (catalog_names() if name is None else [name])]
+    if one_format(form, as_json) == "json":
+        content = {"targets": [target_json(one) for one in found]}
+        click.echo(versioned_json(SCHEMA, SCHEMA_VERSION, content), nl=False)
+    elif name is None:
+        _print(_list_table(found))
     else:
-        click.echo(f"{target.name}: every value is assumed")
-        _print(_value_table(rows))
+        click.echo(f"{found[0].name}: every value is assumed")
+        _print(_value_table(list(rows_of(found[0]))))
+
+
+def target_json(target: Target) -> dict[str, Any]:
+    """The target as JSON: its values by key, each with its origin and meaning."""
+    values = {
+        row.key: {"value": row.value, "origin": row.origin, "meaning": row.meaning} for row in rows_of(target)
+    }
+    return {"name": target.name, "values": values}
 
 
 def rows_of(record: object, prefix: str = "") -> Iterator[Row]:

@@ -138,8 +138,8 @@ def test_every_vector_function_has_its_cycles() -> None:
 
 
 def test_command_marks_every_value() -> None:
-    run = CliRunner().invoke(targets, ["flexblock-edge", "--format", "json"])
-    values = json.loads(run.output)["values"]
+    run = CliRunner().invoke(targets, ["flexblock-edge", "--json"])
+    values = json.loads(run.output)["targets"][0]["values"]
     assert values["cores"] == {
         "value": 4,
         "origin": "assumed",
@@ -154,7 +154,6 @@ def test_command_marks_every_value() -> None:
 
 
 def test_command_lists() -> None:
-    assert json.loads(CliRunner().invoke(targets, ["--format", "json"]).output) == list(catalog_names())
     table = CliRunner().invoke(targets, []).output
     assert all(name in table for name in catalog_names())
 

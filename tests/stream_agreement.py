@@ -52,8 +52,12 @@ def check_agreement(
 ) -> Agreement:
     """Compiles the model, simulates its stream and compares every tensor of it with the graph's."""
     options = options or CompileOptions()
-    graph = compile_graph(model, folder, options)
-    stream = emit_stream(graph, load_target(options.target))
+    return compare_with_stream(compile_graph(model, folder, options), inputs, options.target)
+
+
+def compare_with_stream(graph: Graph, inputs: Mapping[str, Array], target: str) -> Agreement:
+    """Simulates the stream of a compiled graph and compares every tensor of it with the graph's."""
+    stream = emit_stream(graph, load_target(target))
     simulation = simulate(stream, inputs, tensors=True)
     compare(graph, simulation, inputs)
     return Agreement(graph, stream, simulation)

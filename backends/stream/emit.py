@@ -49,7 +49,7 @@ def emit_stream(graph: Graph, target: Target, *, with_data: bool = True) -> Stre
     """The stream of a graph after the passes ``schedule`` and ``allocate``, for the target they had.
 
     Without data, the initial data is left out (to look at records alone). Raises CompileError FX426 as
-    :func:`~flexc.backends.stream.emit_data.initial_data` does, FX423 for too many loops.
+    :func:`~flexc.backends.stream.emit_data.initial_data` does.
     """
     return _Emitter(graph, target).emit(with_data)
 

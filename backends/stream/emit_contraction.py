@@ -20,11 +20,9 @@ from flexc.backends.stream.emit_epilogue import (
     norm_rows,
 )
 from flexc.backends.stream.emit_program import Frame, Program, on_chip_format
-from flexc.backends.stream.isa import CORE_AXES, LOOP_LEVELS, Addressing, Format, Opcode, PeUse
+from flexc.backends.stream.isa import Addressing, Format, Opcode, PeUse
 from flexc.backends.stream.record_builder import Operand, Record
-from flexc.diagnostics import error
 from flexc.ir import lightnorm, nn
-from flexc.ir.attributes import place_of
 from flexc.ir.mapping import DIMS
 from flexc.ir.placement import Plane
 from flexc.passes.scheduling.contraction_plan import ContractionPlan
@@ -61,7 +59,6 @@ class _Emission:
         self.plan = plan
         self.tiles = plan.tiles
         loops = plan.tiles.extents.loops()
-        self._check_levels(loops)
         self.trips = tuple(count for _, count in loops)
         self.levels = {dim: level for level, (dim, _) in enumerate(loops)}
         self.frame = Frame(self.levels, plan.tiles.extents.cores)
@@ -70,17 +67,6 @@ class _Emission:
         self.loads = tuple(self._loads())
         self.dims = [self.frame.dim(axis) for axis in plan.tiles.accumulator.axes]
         self.keys = tuple(range(len(self.dims)))
-
-    def _check_levels(self, loops: tuple[tuple[Hashable, int], ...]) -> None:
-        cores = self.tiles.extents.cores
-        if len(loops) <= LOOP_LEVELS and len(cores) <= CORE_AXES:
-            return
-        raise error(
-            "FX423",
-            f"its tiles need {len(loops)} loops over {len(cores)} core axes",
-            place=place_of(self.plan.op),
-            hint=f"a program has {LOOP_LEVELS} loops inside one another and {CORE_AXES} core axes",
-        )
 
     def emit(self) -> None:
         """Loads and loops from the outside in, the sums, then what follows them."""

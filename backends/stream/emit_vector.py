@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 
 from flexc.backends.stream.emit_epilogue import element_strides, emit_norm, emit_stage, norm_rows
 from flexc.backends.stream.emit_program import FORMATS, Frame, Program, on_chip_format
-from flexc.backends.stream.isa import LOOP_LEVELS, Addressing, Opcode
+from flexc.backends.stream.isa import Addressing, Opcode
 from flexc.backends.stream.record_builder import Dim, Operand, Record
 from flexc.ir.placement import Plane
 from flexc.passes.scheduling.box_copies import CopyPlan
@@ -62,7 +62,6 @@ def domain_axis(domain: Domain, tile: tuple[int, ...], dim: int, stride_bits: in
 
 
 def _frame(loops: tuple[tuple[int, int], ...]) -> Frame:
-    assert len(loops) <= LOOP_LEVELS, "a tile is cut in one dimension and single outside of it"
     return Frame({dim: level for level, (dim, _) in enumerate(loops)})
 
 

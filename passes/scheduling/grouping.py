@@ -20,22 +20,21 @@ from flexc.ir.mapping import Mapping as LoopMapping
 from flexc.ir.mapping import MappingAttr
 from flexc.ir.placement import GroupKind, Placement
 from flexc.ir.program import Graph
-from flexc.numerics.block_float import Sign
 from flexc.passes.scheduling.box_copies import is_box_op
 from flexc.passes.scheduling.contraction_plan import (
-    ContractionPlan,
     plan_contraction,
     runs_in_place,
     tiles_of,
 )
 from flexc.passes.scheduling.conv_tiles import conv_extents
-from flexc.passes.scheduling.dequantize_plan import DequantizePlan, plan_dequantize
+from flexc.passes.scheduling.dequantize_plan import plan_dequantize
 from flexc.passes.scheduling.fp32_mapping import fp32_mapping
-from flexc.passes.scheduling.layout import MANTISSA_PLANES, grouped_dim, shape_of
+from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.limits import Plan, check_supported, obstacle
 from flexc.passes.scheduling.matmul_tiles import matmul_extents
 from flexc.passes.scheduling.result_layout import is_alias, result_placement
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
-from flexc.passes.scheduling.vector_plan import VectorPlan, plan_vector_group
+from flexc.passes.scheduling.vector_plan import plan_vector_group
 from flexc.target.machine import Target
 
 CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, nn.ConvOp, nn.MatMulOp)
@@ -43,7 +42,6 @@ CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)
 ROW_OPS = (nn.SoftmaxOp, nn.LogSoftmaxOp, nn.LayerNormOp, nn.BatchNormOp, lightnorm.InferOp)
 """Ops that keep the shape and may follow others on a tile, as elementwise ops may."""
 REDUCTIONS = (nn.ReduceMaxOp, nn.ReduceMeanOp, nn.ReduceSumOp)
-BUFFER_HINT = "a target with larger buffers, a smaller batch or image, or narrower mantissas would help"
 
 
 @dataclass
@@ -83,14 +81,12 @@ class Grouping:
     def add(self, op: Operation) -> None:
         """Puts ``op`` into a group, unless it is a constant or moves nothing.
 
-        Raises CompileError for groups of a block tensor that no converter makes, and for tiles that fit no
-        buffer.
+        Raises CompileError for an op that the machine does not compute, and for tiles that fit no buffer.
         """
         if isinstance(op, ReturnOp):
             return
         (result,) = op.results
-        if isinstance(op, bfp.QuantizeOp):
-            _check_quantize(op, self.graph.file)
+        check_supported(op, self.graph.file)
         self.placements[result] = result_placement(op, self.placements)
         if isinstance(op, CONSTANTS):
             return
@@ -116,7 +112,7 @@ class Grouping:
         """The results of ``ops`` that something else reads."""
         return [op.results[0] for op in ops if any(use.operation not in ops for use in op.results[0].uses)]
 
-    def plan(self, group: OpenGroup) -> ContractionPlan | VectorPlan | DequantizePlan | None:
+    def plan(self, group: OpenGroup) -> Plan | None:
         """The tile program of a group; None for boxes, and for quantizations that see no whole groups."""
         first = group.ops[0]
         if isinstance(first, CONTRACTIONS):
@@ -146,14 +142,15 @@ class Grouping:
         else:
             group = OpenGroup(kind_of(op), [op])
         plan = self.plan(group)
-        if plan is not None and (overflow := plan.buffers.overflow) is not None:
-            raise overflow.error(place_of(op, self.graph.file), BUFFER_HINT)
+        failure = None if plan is None else obstacle(plan, place_of(op, self.graph.file))
+        if failure is not None:
+            raise failure
         return group
 
     def mapping_of(self, op: Operation) -> LoopMapping | None:
         """The mapping of a contraction, made up for one in fp32; None for another op.
 
-        Raises CompileError for a quantized contraction without one, or one in fp32 that has no loops.
+        Raises CompileError for a quantized contraction without one.
         """
         if not isinstance(op, CONTRACTIONS):
             return None
@@ -167,17 +164,7 @@ class Grouping:
                 place=place_of(op, self.graph.file),
                 hint="run map-contractions before schedule",
             )
-        if isinstance(op, nn.ConvOp):
-            if len(shape_of(op.x)) > 4:
-                raise error(
-                    "FX416",
-                    f"a convolution of {len(shape_of(op.x)) - 2} spatial dimensions has no mapping",
-                    place=place_of(op, self.graph.file),
-                    hint="one or two spatial dimensions map; it runs on the executor only",
-                )
-            extents = conv_extents(op)
-        else:
-            extents = matmul_extents(op)
+        extents = conv_extents(op) if isinstance(op, nn.ConvOp) else matmul_extents(op)
 
         def fits(mapping: LoopMapping) -> bool:
             plan = plan_contraction(op, mapping, (), (), self.placement_of, self.target)
@@ -202,7 +189,8 @@ class Grouping:
         if not joins(op, group):
             return None
         plan = self.plan(OpenGroup(group.kind, [*group.ops, op], group.mapping))
-        return index if plan is not None and plan.buffers.overflow is None else None
+        runs = plan is not None and obstacle(plan, place_of(op, self.graph.file)) is None
+        return index if runs else None
 
     def _joins_contraction(self, op: Operation, group: OpenGroup) -> bool:
         if op.operands[0] is not group.tail:
@@ -240,23 +228,3 @@ def kind_of(op: Operation) -> GroupKind:
     if isinstance(op, (*ROW_OPS, *REDUCTIONS)):
         return "row"
     return "elementwise" if type(op) in ELEMENTWISE_FUNCTIONS else "movement"
-
-
-def _check_quantize(op: bfp.QuantizeOp, file: str) -> None:
-    """The converter makes groups along one dimension, of mantissas that include the sign."""
-    block = op.out.type
-    assert isinstance(block, bfp.BlockTensorType)
-    tile = block.get_tile()
-    innermost = grouped_dim(op.out)
-    along_others = [dim for dim, extent in enumerate(tile) if extent > 1 and dim != innermost]
-    bits = block.mantissa_bits.data
-    if bits in MANTISSA_PLANES and block.sign.data == Sign.INCLUDED and not along_others:
-        return
-    sign = "" if block.sign.data == Sign.INCLUDED else " and a sign apart"
-    raise error(
-        "FX425",
-        f"the converter makes no groups of {list(tile)} with mantissas of {bits} bits{sign}",
-        place=place_of(op, file),
-        detail=f"tensor of shape {list(block.get_shape())}",
-        hint="groups along the contracted dimension, of 4, 8 or 16 bits with the sign, run on the machine",
-    )

@@ -10,7 +10,7 @@ import pytest
 from xdsl.dialects.func import ReturnOp
 from xdsl.irdl import IRDLOperation
 
-from flexc.backends.stream.isa import FUNCTIONS
+from flexc.backends.stream.isa import CORE_AXES, DIMS, FUNCTIONS, LOOP_LEVELS
 from flexc.diagnostics import CompileError
 from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.placement import group_of, placement_of
@@ -18,6 +18,7 @@ from flexc.ir.program import Graph, parse_module
 from flexc.options import CompileOptions
 from flexc.passes.allocate import Allocate
 from flexc.passes.schedule import CONSTANTS, Schedule, place_arguments
+from flexc.passes.scheduling import limits
 from flexc.passes.scheduling.box_copies import BOX_OPS
 from flexc.passes.scheduling.buffer_slots import BufferPlan
 from flexc.passes.scheduling.grouping import CONTRACTIONS, Grouping
@@ -99,6 +100,44 @@ def test_a_residual_block_is_five_groups(tmp_path: Path) -> None:
         ["nn.add", "nn.relu"],
         ["nn.reduce_mean"],
     ]
+
+
+UNSUPPORTED = {
+    "FX416": (
+        "%x: tensor<1x2x5x5x5xf32>, %w: tensor<4x2x3x3x3xf32>",
+        "nn.conv %x, %w {stride = array<i64: 1, 1, 1>, pads = array<i64: 0, 0, 0, 0, 0, 0>, "
+        "dilation = array<i64: 1, 1, 1>, group = 1 : i64} : tensor<1x2x5x5x5xf32>, tensor<4x2x3x3x3xf32> "
+        "-> tensor<1x4x3x3x3xf32>",
+    ),
+    "FX423": (
+        "%x: tensor<2x2x2x2x2x2x2x2x2xf32>",
+        "nn.relu %x : tensor<2x2x2x2x2x2x2x2x2xf32> -> tensor<2x2x2x2x2x2x2x2x2xf32>",
+    ),
+    "FX425": (
+        "%x: tensor<6x8xf32>",
+        'bfp.quantize %x {rounding = "nearest", seed = 0 : i64, stream = 0 : i64} : tensor<6x8xf32> '
+        "-> !bfp.tensor<6x8, m8, tile [1, 8], separate>",
+    ),
+    "FX427": ("%x: tensor<3x0xf32>", "nn.relu %x : tensor<3x0xf32> -> tensor<3x0xf32>"),
+    "FX428": (
+        "%x: !bfp.tensor<1x6x5x5, m4, tile [1, 6, 1, 1]>, %w: !bfp.tensor<4x3x1x1, m4, tile [1, 3, 1, 1]>",
+        "bfp.conv %x, %w {stride = array<i64: 1, 1>, pads = array<i64: 0, 0, 0, 0>, "
+        "dilation = array<i64: 1, 1>, group = 2 : i64} : !bfp.tensor<1x6x5x5, m4, tile [1, 6, 1, 1]>, "
+        "!bfp.tensor<4x3x1x1, m4, tile [1, 3, 1, 1]> -> tensor<1x4x5x5xf32>",
+    ),
+}
+
+
+@pytest.mark.parametrize("code", UNSUPPORTED)
+def test_what_the_machine_does_not_compute_is_an_error(code: str) -> None:
+    arguments, op = UNSUPPORTED[code]
+    graph = Graph(parse_module(f"func.func @main({arguments}) {{\n  %y = {op}\n  func.return\n}}"))
+    with pytest.raises(CompileError, match=code):
+        Schedule().run(graph)
+
+
+def test_limits_are_those_of_the_instructions() -> None:
+    assert (limits.BOX_DIMS, limits.LOOP_LEVELS, limits.CORE_AXES) == (DIMS, LOOP_LEVELS, CORE_AXES)
 
 
 def test_plans_are_the_same_when_made_again(tmp_path: Path) -> None:

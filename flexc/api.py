@@ -9,14 +9,14 @@ outputs = flexc.load("resnet18.flexc").run({"x": images}, engine="both")
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 from flexc.artefact import Source, check_writable, sha256_of
-from flexc.diagnostics import error
+from flexc.diagnostics import Diagnostic, error
 from flexc.importer import load_model
 from flexc.numerics.block_float import Rounding
 from flexc.options import BatchNorm, CompileOptions, Profile
@@ -32,13 +32,20 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 @dataclass(frozen=True)
 class Debugging:
-    """What to check, print and dump around the passes: see :func:`flexc.passes.manager.run_pipeline`."""
+    """What to check, print and dump around the passes: see :func:`flexc.passes.manager.run_pipeline`.
+
+    ``reproducer``: the folder that takes ``reproducer.mlir`` if a pass crashes; none is written without it.
+    """
 
     verify_each: bool = False
     print_ir_after: Collection[str] = ()
     dump_ir: Path | None = None
     timing: bool = False
     reproducer: Path | None = None
+
+
+def _ignore(told: object) -> None:
+    """Takes remarks and progress where nobody asked for them."""
 
 
 def compile(
@@ -54,6 +61,8 @@ def compile(
     target: str = "flexblock",
     rounding: str | None = None,
     debugging: Debugging = Debugging(),
+    remark: Callable[[Diagnostic], None] = _ignore,
+    progress: Callable[[str], None] = _ignore,
 ) -> Program:
     """The ONNX file ``model``, compiled; saved to the folder ``output`` if there is one.
 
@@ -63,6 +72,8 @@ def compile(
     rounding: "nearest", "truncate" or "stochastic" instead of the policy's.
     profile: "flexblock", or "fp32" for no quantization; batchnorm: "lightnorm" or "fp32".
     target: name or file of a machine.
+    remark: is handed what is to be said of the model and is no error, such as weights taken as f32 (FX100).
+    progress: is told each step before it is taken, passes by their names.
 
     Raises :class:`~flexc.diagnostics.CompileError` for anything the user can mend.
     """
@@ -78,22 +89,30 @@ def compile(
         target=target,
         rounding=None if rounding is None else _choice(Rounding, rounding, "rounding"),
     )
-    program = _compile(Path(model), options, debugging)
+    program = _compile(Path(model), options, debugging, remark, progress)
     if output is not None:
+        progress("emit")
         program.save(output)
     return program
 
 
 def compile_reference(program: Program, model: Path) -> Program:
     """``model``, compiled like ``program`` but in the fp32 profile, to be compared with it."""
-    return _compile(model, replace(program.options, profile=Profile.FP32), Debugging())
+    return _compile(model, replace(program.options, profile=Profile.FP32), Debugging(), _ignore, _ignore)
 
 
-def _compile(path: Path, options: CompileOptions, debugging: Debugging) -> Program:
+def _compile(
+    path: Path,
+    options: CompileOptions,
+    debugging: Debugging,
+    remark: Callable[[Diagnostic], None],
+    progress: Callable[[str], None],
+) -> Program:
     for name in debugging.print_ir_after:
         if name != ALL_PASSES:
             pass_class(name)
-    graph = load_model(path, input_shapes=options.input_shapes, batch=options.batch)
+    progress("import")
+    graph = load_model(path, input_shapes=options.input_shapes, batch=options.batch, remark=remark)
     run_pipeline(
         graph,
         inference_pipeline(options),
@@ -102,6 +121,7 @@ def _compile(path: Path, options: CompileOptions, debugging: Debugging) -> Progr
         dump_dir=debugging.dump_ir,
         reproducer_dir=debugging.reproducer,
         timing=debugging.timing,
+        progress=progress,
     )
     return Program.of_graph(graph, Source(str(path.resolve()), sha256_of(path)), options)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ def run_pipeline(
     dump_dir: Path | None = None,
     reproducer_dir: Path | None = None,
     timing: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
 ) -> tuple[PassRun, ...]:
     """Runs ``passes`` on ``graph``, in place, and tells how each went.
 
@@ -50,6 +51,7 @@ def run_pipeline(
     dump_dir: takes one numbered file a pass, ``00-input.mlir``, ``01-canonicalize.mlir``...
     reproducer_dir: takes ``reproducer.mlir`` if a pass crashes.
     timing: a table of the runs on stderr at the end.
+    progress: is told the name of each pass before it runs.
 
     Raises what the passes raise: CompileError for the user's mistakes, anything else for bugs;
     VerifyException and :class:`PassClaimError` with ``verify_each``.
@@ -60,6 +62,7 @@ def run_pipeline(
     runs: list[PassRun] = []
     for number, one in enumerate(passes):
         before = str(graph.module) if verify_each else ""
+        progress(one.name)
         start = time.perf_counter()
         with _guard(graph, passes[number:], reproducer_dir):
             changed = one.run(graph)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,7 @@ _PIPELINE = "// pipeline: "
 class CrashReproducer:
     """A context around one pass: an exception that is no CompileError leaves ``reproducer.mlir`` behind.
 
-    The exception goes on its way, with a note that names the file and the pass.
+    The exception goes on its way, with a note that names the file, the pass and the command that replays it.
     """
 
     def __init__(self, graph: Graph, passes: Sequence[Pass], directory: Path) -> None:
@@ -43,13 +44,17 @@ class CrashReproducer:
         if not isinstance(raised, Exception) or isinstance(raised, CompileError):
             return
         text = reproducer_text(self._before, self._passes, raised)
-        self._directory.mkdir(parents=True, exist_ok=True)
         path = self._directory / FILE_NAME
-        path.write_text(text, encoding="utf-8")
-        raised.add_note(
-            f"pass '{self._passes[0].name}' failed; the IR before it is in {path}: "
-            f"flexc opt {path} --run-reproducer"
-        )
+        failed = f"pass '{self._passes[0].name}' failed"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as cause:
+            # Not being able to write must not hide the bug.
+            raised.add_note(f"{failed}; {path} cannot be written: {cause.strerror}")
+            return
+        command = shlex.join(["flexc", "opt", str(path), "--run-reproducer"])
+        raised.add_note(f"{failed}; the IR before it is in {path}; to run it again: {command}")
 
 
 def reproducer_text(before: Snapshot, passes: Sequence[Pass], raised: Exception) -> str:

@@ -8,7 +8,7 @@ import click
 
 from flexc import api
 from flexc.cli.options import InputShape, shapes_by_name
-from flexc.cli.progress import working
+from flexc.cli.progress import show_remark, working_on
 
 
 @click.command("compile", short_help="Compile an ONNX model into an artefact folder.")
@@ -54,8 +54,9 @@ from flexc.cli.progress import working
 @click.option("--verify-each", is_flag=True, help="Verify the IR after each pass.")
 @click.option("--timing", is_flag=True, help="Print the time of each pass on stderr.")
 @click.option(
-    "--reproducer", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
-    help="If a pass crashes, write the IR before it and the passes left to reproducer.mlir there.",
+    "--reproducer", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), default=Path(),
+    help="Where a pass that crashes leaves reproducer.mlir: the IR before it and the passes left, without "
+    "weights.  [default: the current folder]",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def compile_command(
@@ -73,7 +74,7 @@ def compile_command(
     print_ir_after: tuple[str, ...],
     verify_each: bool,
     timing: bool,
-    reproducer: Path | None,
+    reproducer: Path,
     as_json: bool,
 ) -> None:
     """Compile the ONNX file MODEL into an artefact folder.
@@ -88,7 +89,7 @@ def compile_command(
       flexc compile model.onnx -o out --print-ir-after insert-quantize --timing
     """
     debugging = api.Debugging(verify_each, print_ir_after, dump_ir, timing, reproducer)
-    with working(f"compiling {model.name}"):
+    with working_on(f"compiling {model.name}") as show:
         program = api.compile(
             model,
             output=output,
@@ -101,6 +102,8 @@ def compile_command(
             target=target,
             rounding=rounding,
             debugging=debugging,
+            remark=show_remark,
+            progress=lambda step: show(f"compiling {model.name}: {step}"),
         )
     if as_json:
         click.echo((output / "manifest.json").read_text(encoding="utf-8"), nl=False)

@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.utils.exceptions import ParseError, VerifyException
 
+from flexc.cli.progress import show_remark
 from flexc.diagnostics import Place, error
 from flexc.importer import load_model
 from flexc.ir.program import Graph, parse_module
@@ -74,7 +75,7 @@ def opt(
         raise click.UsageError("--run-reproducer brings its own pipeline: leave out --pass-pipeline")
     _check_pass_names(print_ir_after)
     if file.endswith(".onnx"):
-        graph = load_model(Path(file))
+        graph = load_model(Path(file), remark=show_remark)
         passes = parse_pipeline(pipeline or "")
     else:
         text, name = _read(file)

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: shown on a terminal, silent in a pipe."""
+"""What commands say on stderr beside their results: remarks, and the progress of long work on a terminal."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from flexc.diagnostics import Diagnostic
+
+
+def show_remark(found: Diagnostic) -> None:
+    """Prints a remark on stderr."""
+    # Looked up here: on a terminal, a spinner puts its own stream in stderr's place.
+    print(found.render(), file=sys.stderr)
+
 
 def working(what: str) -> AbstractContextManager[object]:
-    """A context that shows ``what`` and a spinner while it lasts."""
+    """A context that shows ``what`` and a spinner while it lasts; silent in a pipe."""
     if not sys.stderr.isatty():
         return nullcontext()
     # Imported here: in a pipe the command does not pay for loading it.
     from rich.console import Console
+    from rich.text import Text
 
-    return Console(stderr=True).status(what)
+    return Console(stderr=True).status(Text(what))
 
 
 @contextmanager
@@ -24,6 +33,8 @@ def working_on(what: str) -> Iterator[Callable[[str], None]]:
         yield lambda step: None
         return
     from rich.console import Console
+    from rich.text import Text
 
-    with Console(stderr=True).status(what) as status:
-        yield status.update
+    # As Text: names of files may hold what would be markup.
+    with Console(stderr=True).status(Text(what)) as status:
+        yield lambda step: status.update(Text(step))

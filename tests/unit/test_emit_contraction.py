@@ -44,6 +44,7 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "one_dimensional": ((2, 33, 40), (17, 33, 5), {"pads": [2, 1], "strides": [2]}),
     "one_pixel": ((2, 130, 1, 1), (7, 130, 1, 1), {}),
     "window_larger_than_input": ((1, 4, 3, 3), (6, 4, 5, 5), {"pads": [2, 2, 2, 2]}),
+    "column_in_the_padding": ((1, 150, 13, 1), (3, 150, 3, 1), {"strides": [2, 2], "pads": [1, 1, 2, 0]}),
     "many_channels": ((1, 450, 6, 6), (330, 450, 3, 3), {"pads": [1, 1, 1, 1]}),
 }
 

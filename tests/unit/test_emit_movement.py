@@ -148,6 +148,18 @@ def test_flatten_after_convolution(tmp_path: Path) -> None:
     run(tmp_path, nodes, {"x": random(2, 3, 7, 6)}, constants, outputs=("y", "f"))
 
 
+def test_a_reshaped_value_is_read_from_dram(tmp_path: Path) -> None:
+    """The sum reads a value of the group before it and, in another shape, what that group has stored."""
+    constants = {"shape": np.asarray([6])}
+    nodes = [
+        make_node("Relu", ["x"], ["r"]),
+        make_node("Reshape", ["r", "shape"], ["flat"]),
+        make_node("Add", ["r", "flat"], ["y"]),
+    ]
+    found = run(tmp_path, nodes, {"x": random(1, 6)}, constants)
+    assert len(found.stream.groups) == 2
+
+
 def test_outputs_that_nothing_computes(tmp_path: Path) -> None:
     """An input, a reshaped input and a constant as outputs; one value under two names."""
     constants = {"c": random(3, 2), "shape": np.asarray([6, 4])}

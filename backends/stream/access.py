@@ -7,8 +7,11 @@ cores hold the same, and any axis or dimension that the operand does not depend 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,24 +30,43 @@ SIZE_OF_BYTE = 8
 class Layout:
     """Where the elements of one core run lie, in bytes from the access's base: a typed or a packed view.
 
-    ``shape`` is that of the elements; ``packed`` is the dimension (counting core axes) whose elements are
-    packed in runs of ``run_bytes``, None for formats of whole bytes. ``strides`` are in bytes, 0 at packed.
+    ``shape`` is that of the elements. ``packed`` are the dimensions (counting core axes, outermost first)
+    whose elements together are packed in runs, none for formats of whole bytes; ``strides`` are in bytes,
+    0 at the packed ones.
     """
 
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    packed: int | None
-    run_bytes: int
+    packed: tuple[int, ...] = ()
 
-    def byte_view(self, array: Bytes, base: int, element_bytes: int) -> Bytes:
-        """uint8 [..., bytes of an element or of a packed run], the packed dimension moved to the end."""
-        if self.packed is None:
-            shape, strides = (*self.shape, element_bytes), (*self.strides, 1)
+    @property
+    def run_length(self) -> int:
+        """The elements of a packed run."""
+        return prod(self.shape[d] for d in self.packed)
+
+    @cached_property
+    def others(self) -> tuple[int, ...]:
+        """The dimensions that are not packed."""
+        return tuple(d for d in range(len(self.shape)) if d not in self.packed)
+
+    def from_runs(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Elements [others..., run] as an array of ``shape``."""
+        split = values.reshape(*values.shape[:-1], *(self.shape[d] for d in self.packed))
+        return split.transpose([(*self.others, *self.packed).index(d) for d in range(len(self.shape))])
+
+    def to_runs(self, values: NDArray[Any]) -> NDArray[Any]:
+        """An array that broadcasts to ``shape`` as elements [others..., run]."""
+        last = np.broadcast_to(values, self.shape).transpose((*self.others, *self.packed))
+        return last.reshape(*last.shape[: len(self.others)], self.run_length)
+
+    def byte_view(self, array: Bytes, base: int, bits: int) -> Bytes:
+        """uint8 [others..., bytes of an element or of a packed run] for elements of ``bits``."""
+        if not self.packed:
+            shape, strides = (*self.shape, bits // 8), (*self.strides, 1)
         else:
-            d = self.packed
-            shape = (*self.shape[:d], *self.shape[d + 1 :], self.run_bytes)
-            strides = (*self.strides[:d], *self.strides[d + 1 :], 1)
+            shape = (*(self.shape[d] for d in self.others), -(-self.run_length * bits // 8))
+            strides = (*(self.strides[d] for d in self.others), 1)
         return np.ndarray(shape, np.uint8, array, base + self.offset, strides)
 
 
@@ -52,17 +74,17 @@ class Operand:
     """One operand of a record: where its elements are as a function of counters, cores and positions."""
 
     def __init__(self, record: Any, index: int, name: str, box: Box) -> None:
-        fields = record["operand"][index]
         self.name = name
+        fields = record["operand"][index]
         self.register = int(fields["slot"])
         self.present = self.register != NO_SLOT
         self.format = Format(int(fields["format"]))
         self.addressing = Addressing(int(fields["addressing"]))
+        self.offset = int(fields["offset"])
         self.bits = FORMAT_BITS[self.format]
         self.box = box
-        stride = tuple(int(n) for n in fields["stride"][: box.dims])
+        stride: tuple[int, ...] = tuple(fields["stride"][: box.dims].tolist())
         self.stride = stride
-        self.offset = int(fields["offset"])
         local = self.addressing is Addressing.LOCAL
         moves = self.addressing is Addressing.GLOBAL
         steps = box.step if moves else (1,) * box.dims
@@ -160,9 +182,9 @@ class Operand:
         strides = [*core_strides, *self.position_stride]
         shape += run.count
         shape = [n if stride else 1 for n, stride in zip(shape, strides, strict=True)]
-        packed = None if self.format in WHOLE_BYTE_TYPES else self._packed_dimension(shape, strides)
-        if packed is not None:
-            strides[packed] = 0
+        packed = () if self.format in WHOLE_BYTE_TYPES else packed_dimensions(shape, strides, self.bits)
+        for d in packed:
+            strides[d] = 0
         for d, (stride, extent) in enumerate(zip(strides, shape, strict=True)):
             if stride % 8:
                 if extent > 1:
@@ -170,14 +192,25 @@ class Operand:
                 strides[d] = 0
         if relative % 8:
             raise StreamFault(f"a run of {self.format.name} does not start on a byte", operand=self.name)
-        run_bytes = 0 if packed is None else -(-shape[packed] * self.bits // 8)
-        return Layout(relative // 8, tuple(shape), tuple(s // 8 for s in strides), packed, run_bytes)
+        return Layout(relative // 8, tuple(shape), tuple(s // 8 for s in strides), packed)
 
-    def _packed_dimension(self, shape: list[int], strides: list[int]) -> int:
-        """The dimension of single-element strides: one of several elements where there is one."""
-        packed = [d for d in range(CORE_AXES, len(shape)) if strides[d] == self.bits]
-        longer = [d for d in packed if shape[d] > 1]
-        return max(longer or packed, default=len(shape) - 1)
+
+def packed_dimensions(shape: Sequence[int], strides: Sequence[int], bits: int) -> tuple[int, ...]:
+    """The dimensions whose elements lie one after the other, outermost first; the last without any.
+
+    They end where a run of them is whole bytes.
+    """
+    single = [d for d, stride in enumerate(strides) if stride == bits]
+    if not single:
+        return (len(shape) - 1,)
+    run = [max(single, key=lambda d: (shape[d], d))]
+    length = shape[run[0]]
+    while True:
+        dense = [d for d, n in enumerate(shape) if n > 1 and d not in run and strides[d] == bits * length]
+        if not dense or bits * length % 8 == 0:
+            return tuple(run)
+        run.insert(0, dense[0])
+        length *= shape[dense[0]]
 
 
 def cores_apart(operand: Operand, memories: Memories, run: CoreRun) -> tuple[int, ...]:
@@ -194,12 +227,11 @@ def read(operand: Operand, memories: Memories, run: CoreRun, counters: Counters)
     buffer = operand.slot(memories).current
     base = operand.base_bits(counters)
     content, layout = _checked(operand, buffer, run, base)
-    if layout.packed is None:
+    if not layout.packed:
         dtype = WHOLE_BYTE_TYPES[operand.format]
         return np.ndarray(layout.shape, dtype, content, base // 8 + layout.offset, layout.strides)
-    packed = layout.byte_view(content, base // 8, 0)
-    values = unpack(packed, layout.shape[layout.packed], operand.format)
-    return np.moveaxis(values, -1, layout.packed)
+    runs = layout.byte_view(content, base // 8, operand.bits)
+    return layout.from_runs(unpack(runs, layout.run_length, operand.format))
 
 
 def _checked(operand: Operand, buffer: Buffer, run: CoreRun, base: int) -> tuple[Bytes, Layout]:
@@ -210,7 +242,7 @@ def _checked(operand: Operand, buffer: Buffer, run: CoreRun, base: int) -> tuple
     except StreamFault as fault:
         raise fault.at_operand(operand.name) from None
     layout = operand.layout(run, content, base)
-    if not all_valid(layout, layout.byte_view(valid, base // 8, operand.bits // 8), operand.bits):
+    if not all_valid(layout, layout.byte_view(valid, base // 8, operand.bits), operand.bits):
         raise StreamFault(
             "reads what nothing has written",
             operand=operand.name,
@@ -221,9 +253,9 @@ def _checked(operand: Operand, buffer: Buffer, run: CoreRun, base: int) -> tuple
 
 def all_valid(layout: Layout, valid: Bytes, bits: int) -> bool:
     """Whether every element of a view of validity (``Layout.byte_view``) has been written."""
-    if layout.packed is None:
+    if not layout.packed:
         return bool(valid.min() == WHOLE_BYTE)
-    full, mask = _tail(layout.shape[layout.packed] * bits)
+    full, mask = _tail(layout.run_length * bits)
     if full and valid[..., :full].min() != WHOLE_BYTE:
         return False
     return not mask or bool((valid[..., full] & mask == mask).all())
@@ -237,10 +269,10 @@ def _tail(run_bits: int) -> tuple[int, int]:
 
 def _first_invalid(layout: Layout, valid: Bytes, base: int, bits: int) -> int:
     """The byte, as bits from the base, of the first element that is not valid (of core copy 0's start)."""
-    view = layout.byte_view(valid, base, bits // 8)
+    view = layout.byte_view(valid, base, bits)
     wanted = np.full(view.shape[-1], WHOLE_BYTE, np.uint8)
-    if layout.packed is not None:
-        full, mask = _tail(layout.shape[layout.packed] * bits)
+    if layout.packed:
+        full, mask = _tail(layout.run_length * bits)
         if mask:
             wanted[full] = mask
     index = np.argwhere((view & wanted) != wanted)[0]
@@ -269,23 +301,22 @@ def write(
     start = base // 8
     if any(many > 1 and one == 1 for many, one in zip(values.shape, layout.shape, strict=True)):
         raise StreamFault("writes several elements to one address", operand=operand.name, address_bits=base)
-    if layout.packed is None:
+    if not layout.packed:
         dtype = WHOLE_BYTE_TYPES[operand.format]
         np.ndarray(layout.shape, dtype, content, start + layout.offset, layout.strides)[...] = values
-        layout.byte_view(valid, start, operand.bits // 8)[...] = WHOLE_BYTE
+        layout.byte_view(valid, start, operand.bits)[...] = WHOLE_BYTE
         return
-    last = np.moveaxis(np.broadcast_to(values, layout.shape), layout.packed, -1)
-    write_packed(layout, content, valid, start, pack(last, operand.format), operand.bits)
+    runs = pack(layout.to_runs(values), operand.format)
+    write_packed(layout, content, valid, start, runs, operand.bits)
 
 
 def write_packed(
     layout: Layout, content: Bytes, valid: Bytes, base: int, run: Bytes, bits: int
 ) -> None:
     """Write packed runs, leaving the bits after their last element as they are."""
-    assert layout.packed is not None
-    to_content = layout.byte_view(content, base, 0)
-    to_valid = layout.byte_view(valid, base, 0)
-    run_bits = layout.shape[layout.packed] * bits
+    to_content = layout.byte_view(content, base, bits)
+    to_valid = layout.byte_view(valid, base, bits)
+    run_bits = layout.run_length * bits
     full, mask = _tail(run_bits)
     to_content[..., :full] = run[..., :full]
     to_valid[..., :full] = WHOLE_BYTE
@@ -321,5 +352,5 @@ def copy_runs(
     if target_layout.packed != layout.packed:
         write(dst, memories, run, counters, read(src, memories, run, counters), distinct)
         return
-    packed = layout.byte_view(content, base // 8, 0)
+    packed = layout.byte_view(content, base // 8, src.bits)
     write_packed(target_layout, target_content, target_valid, target_base // 8, packed, dst.bits)

@@ -9,13 +9,15 @@ from typing import Any
 from flexc.backends.stream.isa import CORE_AXES, NO_LIMIT
 
 Counters = list[int]
+Bounds = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CoreRun:
     """A block of cores, ``cores`` of them from ``first`` on along each core axis, that do the same.
 
-    Their boxes keep the ``count`` positions from ``low`` on of each dimension.
+    Their boxes keep the ``count`` positions from ``low`` on of each dimension. Runs are compared by identity:
+    what is worked out for one is kept under it.
     """
 
     first: tuple[int, ...]
@@ -24,7 +26,7 @@ class CoreRun:
     count: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inside:
     """The insides of the boxes of all cores; ``whole`` when no element of any core is outside."""
 
@@ -32,7 +34,7 @@ class Inside:
     whole: bool
 
 
-def clip(coordinate: int, step: int, count: int, limit: int) -> tuple[int, int]:
+def clip(coordinate: int, step: int, count: int, limit: int) -> Bounds:
     """The positions [low, high) whose coordinates are in [0, limit); (0, 0) without any."""
     if step > 0:
         low = max(0, -(coordinate // step)) if coordinate < 0 else 0
@@ -48,30 +50,38 @@ class Box:
 
     def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
         self.depth = len(trips)
-        self.grid: tuple[int, ...] = tuple(int(n) for n in record["core_grid"])
+        self.grid: tuple[int, ...] = tuple(record["core_grid"].tolist())
         self.dims = int(record["used_dims"])
         dim = record["dim"][: self.dims]
-        self.count: tuple[int, ...] = tuple(int(n) for n in dim["count"])
-        self.start: tuple[int, ...] = tuple(int(n) for n in dim["start"])
-        self.step: tuple[int, ...] = tuple(int(n) for n in dim["step"])
-        self.limit: tuple[int, ...] = tuple(int(n) for n in dim["limit"])
-        self.loop: tuple[tuple[int, ...], ...] = tuple(
-            tuple(int(n) for n in row[: self.depth]) for row in dim["loop"]
-        )
-        self.core: tuple[tuple[int, ...], ...] = tuple(tuple(int(n) for n in row) for row in dim["core"])
+        self.count: tuple[int, ...] = tuple(dim["count"].tolist())
+        self.start: tuple[int, ...] = tuple(dim["start"].tolist())
+        self.step: tuple[int, ...] = tuple(dim["step"].tolist())
+        self.limit: tuple[int, ...] = tuple(dim["limit"].tolist())
+        self.loop: tuple[tuple[int, ...], ...] = tuple(map(tuple, dim["loop"][:, : self.depth].tolist()))
+        self.core: tuple[tuple[int, ...], ...] = tuple(map(tuple, dim["core"].tolist()))
+        self._spans = [self._span_of_one_iteration(d) for d in range(self.dims)]
         self.clippable = tuple(d for d in range(self.dims) if self._can_leave(d, trips))
         """Dimensions that have elements outside in some iteration."""
-        self._cache: dict[tuple[int, ...], Inside] = {}
-        self._distinct: dict[Inside, Inside] = {}
+        everything = CoreRun((0,) * CORE_AXES, self.grid, (0,) * self.dims, self.count)
+        self.whole = Inside((everything,), True)
+        """The inside where nothing is outside."""
+        self._by_base: dict[tuple[int, ...], Inside] = {}
+        self._by_bounds: dict[object, Inside] = {}
+
+    def _span_of_one_iteration(self, d: int) -> Bounds:
+        """The least and the largest coordinate of any core and position, from the base."""
+        shifts = [(cores - 1) * more for cores, more in zip(self.grid, self.core[d], strict=True) if more]
+        shifts.append((self.count[d] - 1) * self.step[d])
+        return sum(shift for shift in shifts if shift < 0), sum(shift for shift in shifts if shift > 0)
 
     def _can_leave(self, d: int, trips: tuple[int, ...]) -> bool:
-        spans = [
-            *((trip - 1) * more for trip, more in zip(trips, self.loop[d], strict=True)),
-            *((cores - 1) * more for cores, more in zip(self.grid, self.core[d], strict=True)),
-            (self.count[d] - 1) * self.step[d],
-        ]
-        lowest = self.start[d] + sum(min(0, span) for span in spans)
-        highest = self.start[d] + sum(max(0, span) for span in spans)
+        lowest = self.start[d] + self._spans[d][0]
+        highest = self.start[d] + self._spans[d][1]
+        for trip, more in zip(trips, self.loop[d], strict=True):
+            if more > 0:
+                highest += (trip - 1) * more
+            elif more < 0:
+                lowest += (trip - 1) * more
         return lowest < 0 or (highest >= self.limit[d] and self.limit[d] != NO_LIMIT)
 
     def base(self, d: int, counters: Counters) -> int:
@@ -83,55 +93,69 @@ class Box:
 
     def inside(self, counters: Counters) -> Inside:
         """The inside of the box in this iteration."""
+        if not self.clippable:
+            return self.whole
         key = tuple([self.base(d, counters) for d in self.clippable])
-        found = self._cache.get(key)
+        found = self._by_base.get(key)
         if found is None:
-            divided = self._divide(dict(zip(self.clippable, key, strict=True)))
-            found = self._cache[key] = self._distinct.setdefault(divided, divided)
+            base = dict(zip(self.clippable, key, strict=True))
+            found = self._by_base[key] = self.whole if self._is_whole(base) else self._divide(base)
         return found
 
-    def _divide(self, base: dict[int, int]) -> Inside:
-        def kept(d: int, cores: tuple[int, ...]) -> tuple[int, int]:
-            if d not in base:
-                return 0, self.count[d]
-            coordinate = base[d] + sum(c * more for c, more in zip(cores, self.core[d], strict=True))
-            return clip(coordinate, self.step[d], self.count[d], self.limit[d])
+    def _is_whole(self, base: dict[int, int]) -> bool:
+        return all(
+            coordinate + self._spans[d][0] >= 0 and coordinate + self._spans[d][1] < self.limit[d]
+            for d, coordinate in base.items()
+        )
 
-        blocks = [self._blocks_of_axis(axis, base, kept) for axis in range(CORE_AXES)]
-        runs: list[CoreRun] = []
-        whole = True
+    def _divide(self, base: dict[int, int]) -> Inside:
+        blocks = [self._blocks_of_axis(axis, base) for axis in range(CORE_AXES)]
+        lead = [(0, n) for n in self.count]
+        runs = []
         for choice in product(*blocks):
             first = tuple(start for start, _ in choice)
-            bounds = [kept(d, first) for d in range(self.dims)]
-            whole = whole and all(high - low == n for (low, high), n in zip(bounds, self.count, strict=True))
+            bounds = list(lead)
+            for d in base:
+                bounds[d] = self._bounds(d, base[d], first)
             if all(low < high for low, high in bounds):
-                runs.append(
+                cores = tuple(length for _, length in choice)
+                runs.append((first, cores, tuple(bounds)))
+        found = self._by_bounds.get(tuple(runs))
+        if found is None:
+            found = self._by_bounds[tuple(runs)] = Inside(
+                tuple(
                     CoreRun(
                         first,
-                        tuple(length for _, length in choice),
+                        cores,
                         tuple(low for low, _ in bounds),
                         tuple(high - low for low, high in bounds),
                     )
-                )
-        return Inside(tuple(runs), whole)
+                    for first, cores, bounds in runs
+                ),
+                whole=False,
+            )
+        return found
 
-    def _blocks_of_axis(self, axis: int, base: dict[int, int], kept: Any) -> list[tuple[int, int]]:
+    def _bounds(self, d: int, base: int, cores: tuple[int, ...]) -> Bounds:
+        """The positions inside of a dimension, for one core."""
+        for c, more in zip(cores, self.core[d], strict=True):
+            base += c * more
+        return clip(base, self.step[d], self.count[d], self.limit[d])
+
+    def _blocks_of_axis(self, axis: int, base: dict[int, int]) -> list[tuple[int, int]]:
         """(first core, cores) of blocks along one axis that are clipped alike whatever the other axes."""
         cores = self.grid[axis]
         touched = [d for d in base if self.core[d][axis]]
-        shared = any(
-            self.core[d][other] and self.grid[other] > 1
-            for d in touched
-            for other in range(CORE_AXES)
-            if other != axis
-        )
-        if shared:
+        if not touched:
+            return [(0, cores)]
+        others = [other for other in range(CORE_AXES) if other != axis and self.grid[other] > 1]
+        if any(self.core[d][other] for d in touched for other in others):
             return [(c, 1) for c in range(cores)]
         blocks: list[tuple[int, int]] = []
         previous = None
         for c in range(cores):
             position = tuple(c if a == axis else 0 for a in range(CORE_AXES))
-            bounds = [kept(d, position) for d in touched]
+            bounds = [self._bounds(d, base[d], position) for d in touched]
             if bounds == previous:
                 blocks[-1] = (blocks[-1][0], blocks[-1][1] + 1)
             else:

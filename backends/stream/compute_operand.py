@@ -71,6 +71,7 @@ class ComputeOperand:
         self.exponent = exponent
         self.axis = axis
         self._planes_of_run: dict[CoreRun, tuple[_Planes, ...]] = {}
+        self._exponent_runs: dict[tuple[CoreRun, int, int], CoreRun] = {}
 
     def cores_apart(self, memories: Memories, run: CoreRun) -> tuple[int, ...]:
         """Along each core axis, how many cores hold something of their own.
@@ -170,7 +171,11 @@ class ComputeOperand:
         count[K] = 1
         grouped = G if self.axis.along_g else K
         low[grouped], count[grouped] = int(groups.min()), int(groups.max() - groups.min() + 1)
-        run = CoreRun(planes.run.first, planes.run.cores, tuple(low), tuple(count))
+        key = (planes.run, low[grouped], count[grouped])
+        run = self._exponent_runs.get(key)
+        if run is None:
+            run = CoreRun(planes.run.first, planes.run.cores, tuple(low), tuple(count))
+            self._exponent_runs[key] = run
         exponents = read(planes.exponent, memories, run, counters)
         shape = list(exponents.shape)
         shape[CORE_AXES + grouped] = count[grouped]

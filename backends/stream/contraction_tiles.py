@@ -8,6 +8,7 @@ otherwise one for every (p, r).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import gcd, prod
 from typing import Any
@@ -105,6 +106,7 @@ class Arrangement:
         return total.reshape(*total.shape[:at_rows], prod(total.shape[at_rows:at_columns]), -1)
 
 
+@lru_cache
 def unit_values(fmt: Format, dtype: type[np.floating[Any]]) -> Array:
     """A mantissa's unit for each biased exponent E, 2^(E - 127 - (p - 1)) with p = bits - 1; exact."""
     return np.ldexp(dtype(1), np.arange(256) - (EXPONENT_BIAS + FORMAT_BITS[fmt] - 2)).astype(dtype)
@@ -121,18 +123,18 @@ class Units:
 
 
 def units_along(units: Array, axis: GroupAxis, groups: Groups) -> list[Units]:
-    """The units of a box from those of its groups, ``units`` having one for each from the least on."""
+    """The units of a box, from those of its groups: one for each of ``groups`` [core axes, g, k]'s range."""
     index = groups - groups.min()
-    length = groups.shape[1]
-    if axis.along_g:
-        return [Units(0, length, units.take(index[:, 0], axis=CORE_AXES + G))]
-    if axis.g_weight > 0:
-        spread = np.squeeze(units.take(index, axis=CORE_AXES + K), CORE_AXES + G)
-        return [Units(0, length, np.moveaxis(spread, CORE_AXES + K - 1, CORE_AXES + G))]
-    bounds = [0, *(np.flatnonzero(np.diff(index[0])) + 1).tolist(), length]
+    length = groups.shape[-1]
+    if axis.along_g or axis.g_weight > 0 or max(index.shape[:CORE_AXES]) > 1:
+        along = CORE_AXES + (G if axis.along_g else K)
+        k_index = index[..., :1] if axis.along_g else index
+        shape = (*k_index.shape[:-1], 1, 1, 1, 1, k_index.shape[-1], 1, 1)
+        return [Units(0, length, np.take_along_axis(units, k_index.reshape(shape), along))]
+    of_k = index[0, 0, 0, 0]
+    bounds = [0, *(np.flatnonzero(np.diff(of_k)) + 1).tolist(), length]
     return [
-        Units(first, end, units.take([int(index[0, first])], axis=CORE_AXES + K))
-        for first, end in pairwise(bounds)
+        Units(first, end, units.take([of_k[first]], axis=CORE_AXES + K)) for first, end in pairwise(bounds)
     ]
 
 

@@ -22,7 +22,8 @@ its buffers.
 
 **Packing.** Elements of less than a byte, or of 10 bits, lie one after the other from the low bits of a
 byte to the high, mantissas in two's complement. An operand of such a format has one dimension whose stride
-is one element and starts it on a byte; its other strides are whole bytes.
+is one element; it, with the dimensions that go on without a gap where it ends inside a byte, starts on a
+byte. The other strides are whole bytes.
 """
 
 from __future__ import annotations

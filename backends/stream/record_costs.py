@@ -198,12 +198,14 @@ def _distinct(box: Box, inside: Inside, indexed: list[bool]) -> int:
 
 
 def _distinct_along(box: Box, inside: Inside, d: int) -> int:
-    starts = {
-        (_shift(box, d, core) + run.low[d] * box.step[d], run.count[d])
-        for run in inside.runs
-        for core in _cores(run)
-    }
+    if not any(box.core[d]):
+        return max((run.count[d] for run in inside.runs), default=0)
     step = box.step[d]
+    starts = {
+        (_shift(box, d, core) + run.low[d] * step, run.count[d])
+        for run in inside.runs
+        for core in _cores(run, box.core[d])
+    }
     return len({coordinate for first, n in starts for coordinate in range(first, first + n * step, step)})
 
 
@@ -211,5 +213,7 @@ def _shift(box: Box, d: int, core: tuple[int, ...]) -> int:
     return sum(more * c for more, c in zip(box.core[d], core, strict=True))
 
 
-def _cores(run: CoreRun) -> Iterator[tuple[int, ...]]:
-    return product(*(range(first, first + n) for first, n in zip(run.first, run.cores, strict=True)))
+def _cores(run: CoreRun, moving: tuple[int, ...] = (1,) * CORE_AXES) -> Iterator[tuple[int, ...]]:
+    """The cores of a run; of those that differ along axes with an increment of zero, the first."""
+    ranges = zip(run.first, run.cores, moving, strict=True)
+    return product(*(range(first, first + (n if more else 1)) for first, n, more in ranges))

@@ -30,9 +30,15 @@ class GroupAxis:
         return self.g_weight > 0 and self.k_weight == 0
 
     def groups(self, g: Groups, k: Groups) -> Groups:
-        """The group of each element [g, k]."""
-        groups: Groups = (self.g_weight * g[:, np.newaxis] + self.k_weight * k) // self.group
-        return groups if self.whole else groups - groups[0, 0]
+        """The group of each element [cores..., g, k] for coordinates [cores..., g] and [cores..., k].
+
+        One entry stands for all of g where it does not matter.
+        """
+        along: Groups = self.k_weight * k[..., np.newaxis, :]
+        if self.g_weight:
+            along = along + self.g_weight * g[..., :, np.newaxis]
+        groups = along // self.group
+        return groups if self.whole else groups - groups[..., :1, :1]
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,15 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segments:
-    """The segments of a box in canonical order, and the group of every element [g, k] of both operands."""
+    """The segments of a box in canonical order, and the groups of its elements [cores..., g, k].
+
+    ``alike`` tells whether all cores' boxes are cut where the first one's is.
+    """
 
     segments: tuple[Segment, ...]
     a_groups: Groups
     b_groups: Groups
+    alike: bool
 
     @property
     def longest(self) -> int:
@@ -60,18 +70,23 @@ class Segments:
 
 
 def cut_segments(a: GroupAxis, b: GroupAxis, g: Groups, k: Groups) -> Segments:
-    """Cut the box of coordinates ``g`` and ``k``; positions along g with equal cuts stay together."""
+    """Cut boxes of coordinates [cores..., g] and [cores..., k].
+
+    Positions along g with equal cuts stay together.
+    """
     a_groups, b_groups = a.groups(g, k), b.groups(g, k)
-    cut = (np.diff(a_groups, axis=1) != 0) | (np.diff(b_groups, axis=1) != 0)
+    cut_of_cores = (np.diff(a_groups) != 0) | (np.diff(b_groups) != 0)
+    cut = cut_of_cores[(0,) * (cut_of_cores.ndim - 2)]
     together = bool((cut == cut[:1]).all())
-    blocks = [(0, len(g))] if together else [(i, i + 1) for i in range(len(g))]
+    g_count, k_count = g.shape[-1], k.shape[-1]
+    blocks = [(0, g_count)] if together else [(i, i + 1) for i in range(g_count)]
     segments = []
     for g_first, g_end in blocks:
-        bounds = [0, *(np.flatnonzero(cut[g_first]) + 1).tolist(), len(k)]
+        bounds = [0, *(np.flatnonzero(cut[g_first]) + 1).tolist(), k_count]
         segments += [
             Segment(g_first, g_end, first, end) for first, end in pairwise(bounds)
         ]
-    return Segments(tuple(segments), a_groups, b_groups)
+    return Segments(tuple(segments), a_groups, b_groups, bool((cut_of_cores == cut).all()))
 
 
 def group_axis(record: Any, operand: int) -> GroupAxis:

@@ -7,16 +7,18 @@ unit at 2^-149 or above, in fp64 always. The sum is then rounded once to fp32 an
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flexc.backends.stream.access import read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
 from flexc.backends.stream.compute_operand import ComputeOperand
 from flexc.backends.stream.contraction_tiles import AXES, EXPONENT_BIAS, Arrangement, G, K, add_segments
 from flexc.backends.stream.fault import StreamFault
-from flexc.backends.stream.isa import ACCUMULATOR_BITS, FORMAT_BITS, Format, Space
+from flexc.backends.stream.isa import ACCUMULATOR_BITS, CORE_AXES, FORMAT_BITS, Format, Space
 from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.segments import GroupAxis, Segments, cut_segments, group_axis
 from flexc.backends.stream.simulate_move import operands_of
@@ -39,7 +41,8 @@ class Compute:
         self.product_bits = FORMAT_BITS[a.format] + FORMAT_BITS[b.format] - 2
         self.init_levels = [level for level in range(len(trips)) if int(record["init_loops"]) >> level & 1]
         self.distinct = tuple(cores > 1 for cores in self.box.grid)
-        self._segments: dict[tuple[CoreRun, int, int], Segments] = {}
+        self._segments: dict[tuple[CoreRun, int, int], list[tuple[CoreRun, Segments]]] = {}
+        self._acc_runs: dict[CoreRun, CoreRun] = {}
 
     def execute(self, memories: Memories, counters: Counters) -> None:
         if self.acc.slot(memories).space is not Space.PSUM:
@@ -48,28 +51,20 @@ class Compute:
         for run in self.box.inside(counters).runs:
             if any(run.low):
                 raise StreamFault("the box starts outside")
-            for part in self._parts(run):
-                self._contract(memories, part, counters, from_zero)
+            if self.axes is None:
+                self._contract(memories, run, counters, from_zero, None)
+                continue
+            for part, cut in self._cut(run, counters):
+                self._contract(memories, part, counters, from_zero, cut)
 
-    def _parts(self, run: CoreRun) -> list[CoreRun]:
-        """The run, cut into single cores along the axes that move groups by other than whole ones."""
-        parts = [run]
-        for axis in AXES:
-            moves = [
-                (side.g_weight * self.box.core[G][axis] + side.k_weight * self.box.core[K][axis], side)
-                for side in self.axes or ()
-            ]
-            if any(step and (side.whole or step % side.group) for step, side in moves):
-                parts = [single for part in parts for single in _single_cores(part, axis)]
-        return parts
-
-    def _contract(self, memories: Memories, run: CoreRun, counters: Counters, from_zero: bool) -> None:
+    def _contract(
+        self, memories: Memories, run: CoreRun, counters: Counters, from_zero: bool, cut: Segments | None
+    ) -> None:
         arrangement = Arrangement.of(
             self.a.cores_apart(memories, run),
             self.b.cores_apart(memories, run),
             elementwise=run.count[K] == 1 and run.count[G] > 1,
         )
-        cut = None if self.axes is None else self._cut(run, counters)
         dtype: Any = np.float32
         if cut is not None and not arrangement.elementwise:
             dtype = self._exact_dtype(memories, run, counters, cut)
@@ -77,7 +72,7 @@ class Compute:
         a = self.a.tile(memories, run, counters, a_groups, arrangement, dtype)
         b = self.b.tile(memories, run, counters, b_groups, arrangement, dtype)
 
-        acc_run = CoreRun(run.first, run.cores, run.low, (*run.count[:K], 1, 1, 1))
+        acc_run = self._acc_run(run)
         shape = (*run.cores, *run.count[:K])
         total = np.zeros([shape[d] for d in arrangement.outputs], np.float32)
         as_stored = total.transpose(np.argsort(arrangement.outputs))[..., None, None, None]
@@ -91,26 +86,58 @@ class Compute:
             raise StreamFault("an accumulator is not finite", operand=self.acc.name)
         write(self.acc, memories, acc_run, counters, as_stored, self.distinct)
 
-    def _cut(self, run: CoreRun, counters: Counters) -> Segments:
-        """The segments of a run. Raises StreamFault where one overflows the integer accumulators."""
-        assert self.axes is not None
-        g_first, k_first = (self._first(d, run, counters) for d in (G, K))
-        key = (run, g_first, k_first)
-        found = self._segments.get(key)
+    def _acc_run(self, run: CoreRun) -> CoreRun:
+        """The accumulators of a run: one element along each reduced dimension."""
+        found = self._acc_runs.get(run)
         if found is None:
-            g, k = g_first + np.arange(run.count[G]), k_first + np.arange(run.count[K])
-            found = self._segments[key] = cut_segments(*self.axes, g, k)
-            if found.longest << self.product_bits > 1 << (ACCUMULATOR_BITS - 1):
-                raise StreamFault(
-                    f"a segment of {found.longest} products of {self.product_bits + 2} bits overflows "
-                    f"{ACCUMULATOR_BITS} bits"
-                )
+            found = CoreRun(run.first, run.cores, run.low, (*run.count[:K], 1, 1, 1))
+            self._acc_runs[run] = found
         return found
 
-    def _first(self, d: int, run: CoreRun, counters: Counters) -> int:
-        """The coordinate of the first core of a run."""
-        cores = zip(self.box.core[d], run.first, strict=True)
-        return self.box.base(d, counters) + sum(more * c for more, c in cores)
+    def _cut(self, run: CoreRun, counters: Counters) -> list[tuple[CoreRun, Segments]]:
+        """The parts of a run whose cores are cut alike, and their segments.
+
+        Raises StreamFault where a segment overflows the integer accumulators.
+        """
+        key = (run, self.box.base(G, counters), self.box.base(K, counters))
+        found = self._segments.get(key)
+        if found is None:
+            together = self._segments_of(run, counters)
+            if together.alike and self._same_exponents(together):
+                found = [(run, together)]
+            else:
+                found = [(one, self._segments_of(one, counters)) for one in _single_cores(run)]
+            self._segments[key] = found
+        return found
+
+    def _segments_of(self, run: CoreRun, counters: Counters) -> Segments:
+        assert self.axes is not None
+        g, k = (self._coordinates(d, run, counters) for d in (G, K))
+        found = cut_segments(*self.axes, g, k)
+        if found.longest << self.product_bits > 1 << (ACCUMULATOR_BITS - 1):
+            raise StreamFault(
+                f"a segment of {found.longest} products of {self.product_bits + 2} bits overflows "
+                f"{ACCUMULATOR_BITS} bits"
+            )
+        return found
+
+    def _same_exponents(self, cut: Segments) -> bool:
+        """Whether all cores read the same exponents of their buffers, or whole axes of them."""
+        assert self.axes is not None
+        return all(
+            axis.whole or bool((groups == groups[:1, :1, :1]).all())
+            for axis, groups in zip(self.axes, (cut.a_groups, cut.b_groups), strict=True)
+        )
+
+    def _coordinates(self, d: int, run: CoreRun, counters: Counters) -> NDArray[np.int64]:
+        """[core axes, positions], core axes that do not move the dimension having one entry."""
+        coordinates = np.arange(run.count[d]) + self.box.base(d, counters)
+        for axis in reversed(AXES):
+            more = self.box.core[d][axis]
+            cores = np.arange(run.first[axis], run.first[axis] + (run.cores[axis] if more else 1))
+            along = (cores * more).reshape(-1, *[1] * coordinates.ndim)
+            coordinates = coordinates + along
+        return coordinates
 
     def _exact_dtype(self, memories: Memories, run: CoreRun, counters: Counters, cut: Segments) -> Any:
         """fp32 where products and sums of dequantized elements are exact in it within every segment."""
@@ -123,13 +150,6 @@ class Compute:
         return np.float32 if least_unit >= _LEAST_UNIT and largest_sum < 128 else np.float64
 
 
-def _single_cores(run: CoreRun, axis: int) -> list[CoreRun]:
-    return [
-        CoreRun(
-            (*run.first[:axis], run.first[axis] + c, *run.first[axis + 1 :]),
-            (*run.cores[:axis], 1, *run.cores[axis + 1 :]),
-            run.low,
-            run.count,
-        )
-        for c in range(run.cores[axis])
-    ]
+def _single_cores(run: CoreRun) -> list[CoreRun]:
+    ranges = [range(first, first + n) for first, n in zip(run.first, run.cores, strict=True)]
+    return [CoreRun(core, (1,) * CORE_AXES, run.low, run.count) for core in product(*ranges)]

@@ -41,6 +41,7 @@ class Assembly:
                 raise StreamFault(f"dimension {d} has step {box.step[d]} where the box has to be dense")
         self.box = box
         self.runs = inside.runs
+        self._views: dict[tuple[CoreRun, tuple[int, ...]], tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
         corners = [(self._corner(run, core), run.count) for run in self.runs for core in _cores(run)]
         self.low = tuple(min(corner[d] for corner, _ in corners) for d in range(box.dims))
         self.shape = tuple(
@@ -65,18 +66,26 @@ class Assembly:
             for d, low in enumerate(run.low)
         )
 
-    def _view(self, run: CoreRun, array: NDArray[Any], kept: tuple[int, ...]) -> NDArray[Any]:
-        """The part of an array of dimensions ``kept`` that a run covers: [core axes..., kept...]."""
-        corner = self._corner(run, run.first)
-        part = array[tuple(slice(corner[d] - self.low[d], None) for d in kept)]
-        core_strides = tuple(
-            sum(self.box.core[d][axis] * stride for d, stride in zip(kept, array.strides, strict=True))
-            for axis in range(CORE_AXES)
-        )
-        cores = tuple(n if stride else 1 for n, stride in zip(run.cores, core_strides, strict=True))
-        return np.lib.stride_tricks.as_strided(
-            part, (*cores, *(run.count[d] for d in kept)), (*core_strides, *array.strides)
-        )
+    def _view(self, run: CoreRun, whole: NDArray[Any], kept: tuple[int, ...]) -> NDArray[Any]:
+        """The part of a dense array of dimensions ``kept`` that a run covers: [core axes..., kept...].
+
+        Core axes that move none of them have one entry.
+        """
+        place = self._views.get((run, kept))
+        if place is None:
+            corner = self._corner(run, run.first)
+            core_strides = tuple(
+                sum(self.box.core[d][axis] * stride for d, stride in zip(kept, whole.strides, strict=True))
+                for axis in range(CORE_AXES)
+            )
+            cores = tuple(n if stride else 1 for n, stride in zip(run.cores, core_strides, strict=True))
+            place = self._views[(run, kept)] = (
+                sum((corner[d] - self.low[d]) * s for d, s in zip(kept, whole.strides, strict=True)),
+                (*cores, *(run.count[d] for d in kept)),
+                (*core_strides, *whole.strides),
+            )
+        offset, shape, strides = place
+        return np.ndarray(shape, whole.dtype, whole, offset, strides)
 
     def gather(self, operand: Operand, memories: Memories, counters: Counters) -> NDArray[np.float32]:
         """The operand's elements of all cores."""
@@ -89,7 +98,11 @@ class Assembly:
     def gather_vector(
         self, operand: Operand, memories: Memories, counters: Counters, axis: int
     ) -> NDArray[np.float32]:
-        """As ``gather`` for an operand that depends on dimension ``axis`` alone."""
+        """As ``gather`` for an operand that depends on one dimension alone; kept while its buffer is."""
+        kept = operand.slot(memories).current.derived
+        found: NDArray[np.float32] | None = kept.get((self, operand))
+        if found is not None:
+            return found
         whole = np.empty(self.shape[axis], np.float32)
         for run in self.runs:
             values = read(operand, memories, run, counters)
@@ -97,6 +110,7 @@ class Assembly:
             cores = tuple(slice(0, n) for n in target.shape[:CORE_AXES])
             places = tuple(slice(None) if d == axis else 0 for d in range(len(self.shape)))
             target[...] = values[(*cores, *places)]
+        kept[(self, operand)] = whole
         return whole
 
     def scatter(
@@ -104,6 +118,7 @@ class Assembly:
     ) -> None:
         """Write the elements back to the cores."""
         kept = tuple(range(len(self.shape)))
+        whole = np.ascontiguousarray(whole)
         for run in self.runs:
             values = self._view(run, whole, kept)
             write(operand, memories, run, counters, values, (True,) * CORE_AXES)
@@ -150,6 +165,7 @@ class Convert(_Assembled):
         super().__init__(record, trips)
         self.mantissa, self.exponent, self.src, self.position = operands_of(record, self.box)
         self.group = int(record["a_group"])
+        self._runs: dict[Assembly, tuple[CoreRun, CoreRun]] = {}
         self.seed = int(record["seed"])
         self.stream_number = int(record["stream_number"])
 
@@ -171,23 +187,26 @@ class Convert(_Assembled):
             )
         except NonFiniteError as error:
             raise StreamFault(str(error), operand=self.src.name) from error
-        self._store(self.mantissa, memories, counters, quantized.mantissa, assembly.low)
-        groups = list(assembly.low)
-        groups[self.axis] //= self.group
-        self._store(self.exponent, memories, counters, quantized.exponent, tuple(groups))
+        runs = self._runs_of(assembly)
+        for operand, plane, run in zip(
+            (self.mantissa, self.exponent), (quantized.mantissa, quantized.exponent), runs, strict=True
+        ):
+            values = plane.reshape((1,) * CORE_AXES + plane.shape)
+            write(operand, memories, run, counters, values, (False,) * CORE_AXES)
 
-    def _store(
-        self,
-        operand: Operand,
-        memories: Memories,
-        counters: Counters,
-        plane: NDArray[Any],
-        low: tuple[int, ...],
-    ) -> None:
-        """Write an assembled plane through the strides of the box of all cores, as one core would."""
-        run = CoreRun((0,) * CORE_AXES, (1,) * CORE_AXES, low, plane.shape)
-        values = plane.reshape((1,) * CORE_AXES + plane.shape)
-        write(operand, memories, run, counters, values, (False,) * CORE_AXES)
+    def _runs_of(self, assembly: Assembly) -> tuple[CoreRun, CoreRun]:
+        """Mantissas and exponents of all cores' boxes, as one core would write them."""
+        found = self._runs.get(assembly)
+        if found is None:
+            low, shape = list(assembly.low), list(assembly.shape)
+            low[self.axis] //= self.group
+            shape[self.axis] = -(-shape[self.axis] // self.group)
+            first, one = (0,) * CORE_AXES, (1,) * CORE_AXES
+            found = self._runs[assembly] = (
+                CoreRun(first, one, assembly.low, assembly.shape),
+                CoreRun(first, one, tuple(low), tuple(shape)),
+            )
+        return found
 
     def _flat_index(self, assembly: Assembly, counters: Counters) -> NDArray[np.uint32]:
         index = np.full((1,) * self.box.dims, self.position.offset & 0xFFFFFFFF, np.uint32)

@@ -36,7 +36,6 @@ class Load:
         self.dst, self.src = operands_of(record, self.box)[:2]
         self.fill = np.asarray(record["immediate"][0])
         self.distinct = moving_axes(self.box)
-        self._everything = CoreRun((0,) * CORE_AXES, self.box.grid, (0,) * self.box.dims, self.box.count)
 
     def execute(self, memories: Memories, counters: Counters) -> None:
         inside = self.box.inside(counters)
@@ -49,7 +48,8 @@ class Load:
         fmt = self.dst.format
         dtype = np.dtype(np.float32) if fmt is Format.FP10 else WHOLE_BYTE_TYPES.get(fmt, np.dtype(np.int8))
         fill = self.fill.astype(dtype).reshape((1,) * (CORE_AXES + self.box.dims))
-        write(self.dst, memories, self._everything, counters, fill, self.distinct)
+        (everything,) = self.box.whole.runs
+        write(self.dst, memories, everything, counters, fill, self.distinct)
 
 
 class Gather(Load):

@@ -26,6 +26,7 @@ class Vector:
         self.function = VECTOR_FUNCTIONS[self.spec.name]
         self.immediates = tuple(float(n) for n in record["immediate"][: len(self.spec.immediates)])
         self.reduced = int(record["reduced_dims"])
+        self._result_runs: dict[CoreRun, CoreRun] = {}
         self.distinct = tuple(cores > 1 for cores in self.box.grid)
 
     def execute(self, memories: Memories, counters: Counters) -> None:
@@ -47,7 +48,10 @@ class Vector:
         """Where the result of a run goes: one element for what was reduced."""
         if self.spec.kind not in ("reduce", "window"):
             return run
-        kept = self.box.dims - self.reduced
-        low = (*run.low[:kept], *(0,) * self.reduced)
-        count = (*run.count[:kept], *(1,) * self.reduced)
-        return CoreRun(run.first, run.cores, low, count)
+        found = self._result_runs.get(run)
+        if found is None:
+            kept = self.box.dims - self.reduced
+            low = (*run.low[:kept], *(0,) * self.reduced)
+            count = (*run.count[:kept], *(1,) * self.reduced)
+            found = self._result_runs[run] = CoreRun(run.first, run.cores, low, count)
+        return found

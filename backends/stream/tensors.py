@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.backends.stream.access import Layout, all_valid
+from flexc.backends.stream.access import Layout, all_valid, packed_dimensions
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES, unpack
 from flexc.backends.stream.isa import FORMAT_BITS, Opcode, Space
@@ -38,28 +38,25 @@ def layout_of(plane: SymbolPlane) -> Layout:
     high = sum(max(0, s * (n - 1)) for s, n in zip(strides, plane.shape, strict=True)) + bits
     if low < 0 or high > 8 * plane.size_bytes:
         raise StreamFault(f"a plane of {plane.size_bytes} bytes has elements from bit {low} to {high}")
-    packed = None
-    run_bytes = 0
+    packed: tuple[int, ...] = ()
     if plane.format not in WHOLE_BYTE_TYPES:
-        single = [d for d, stride in enumerate(plane.stride_bits) if stride == bits]
-        packed = max(single, key=lambda d: plane.shape[d], default=len(strides) - 1)
-        run_bytes = -(-plane.shape[packed] * bits // 8)
-        strides[packed] = 0
+        packed = packed_dimensions(plane.shape, plane.stride_bits, bits)
+        strides = [0 if d in packed else stride for d, stride in enumerate(strides)]
     if any(stride % 8 for stride in strides):
         raise StreamFault(f"a plane of {plane.format.name} has strides {plane.stride_bits} bits")
-    return Layout(0, plane.shape, tuple(stride // 8 for stride in strides), packed, run_bytes)
+    return Layout(0, plane.shape, tuple(stride // 8 for stride in strides), packed)
 
 
 def place_tensor(memories: Memories, symbol: Symbol, value: NDArray[Any]) -> None:
     """Put an input into DRAM. Raises StreamFault for a symbol that is not one plane of whole bytes."""
     (plane,) = symbol.planes
     layout = layout_of(plane)
-    if layout.packed is not None:
+    if layout.packed:
         raise StreamFault(f"input '{symbol.name}' is in packed format {plane.format.name}")
     dtype = WHOLE_BYTE_TYPES[plane.format]
     view = np.ndarray(layout.shape, dtype, memories.dram, plane.address_bytes, layout.strides)
     view[...] = value
-    layout.byte_view(memories.dram_valid, plane.address_bytes, dtype.itemsize)[...] = WHOLE_BYTE
+    layout.byte_view(memories.dram_valid, plane.address_bytes, 8 * dtype.itemsize)[...] = WHOLE_BYTE
 
 
 def take_tensor(memories: Memories, symbol: Symbol) -> dict[str, NDArray[Any]]:
@@ -79,14 +76,13 @@ def _take_plane(memories: Memories, name: str, plane: SymbolPlane) -> NDArray[An
     bits = FORMAT_BITS[plane.format]
     if 0 in plane.shape:
         return np.zeros(plane.shape, WHOLE_BYTE_TYPES.get(plane.format, np.float32))
-    if not all_valid(layout, layout.byte_view(memories.dram_valid, plane.address_bytes, bits // 8), bits):
+    if not all_valid(layout, layout.byte_view(memories.dram_valid, plane.address_bytes, bits), bits):
         raise StreamFault(f"tensor '{name}' was not written whole")
-    if layout.packed is None:
+    if not layout.packed:
         dtype = WHOLE_BYTE_TYPES[plane.format]
         return np.ndarray(layout.shape, dtype, memories.dram, plane.address_bytes, layout.strides).copy()
-    runs = layout.byte_view(memories.dram, plane.address_bytes, 0)
-    values = unpack(runs, layout.shape[layout.packed], plane.format)
-    return np.moveaxis(values, -1, layout.packed)
+    runs = layout.byte_view(memories.dram, plane.address_bytes, bits)
+    return layout.from_runs(unpack(runs, layout.run_length, plane.format))
 
 
 def checked_input(symbol: Symbol, inputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

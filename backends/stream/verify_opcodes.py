@@ -75,16 +75,18 @@ class Operands:
 
 
 def _check_slot(record: Any, depth: int) -> None:
+    names = ("slot", "space", "depth", "size_bytes", "per_core", "keep")
+    register, space, buffers, size, per_core, keep = (int(record[name]) for name in names)
     require(depth == 0, "stands in a loop")
-    require(record["space"] in list(Space), "a space that does not exist")
-    require(record["slot"] != NO_SLOT, "the register that stands for none")
-    require(record["depth"] >= 1 and record["size_bytes"] >= 1, "a slot of no bytes")
-    require(record["per_core"] <= 1 and record["keep"] <= 1, "a flag that is neither 0 nor 1")
-    if record["space"] == Space.DRAM:
-        require(record["depth"] == 1, "a ring in DRAM")
-        require(not record["per_core"], "the cores have no DRAM of their own")
+    require(space < len(Space), "a space that does not exist")
+    require(register != NO_SLOT, "the register that stands for none")
+    require(buffers >= 1 and size >= 1, "a slot of no bytes")
+    require(per_core <= 1 and keep <= 1, "a flag that is neither 0 nor 1")
+    if space == Space.DRAM:
+        require(buffers == 1, "a ring in DRAM")
+        require(not per_core, "the cores have no DRAM of their own")
     else:
-        require(not record["keep"], "only DRAM is kept")
+        require(not keep, "only DRAM is kept")
 
 
 def _check_next(record: Any, depth: int) -> None:

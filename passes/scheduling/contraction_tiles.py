@@ -39,12 +39,15 @@ class Extents:
     @classmethod
     def of(cls, extents: Mapping[Dim, int], mapping: LoopMapping, outer: Mapping[BatchLoop, int]) -> Extents:
         """The loops of ``mapping`` inside those of ``outer``."""
+        extent: dict[Hashable, int] = {dim: extents[dim] for dim in DIMS}
         tile: dict[Hashable, int] = {dim: min(mapping.tile_of(dim), extents[dim]) for dim in DIMS}
+        for loop, count in outer.items():
+            extent[loop], tile[loop] = count, 1
         cores: dict[Hashable, int] = {}
         for factor in mapping.cores:
             if factor.factor > 1:
                 cores[factor.dim] = cores.get(factor.dim, 1) * factor.factor
-        return cls({**extents, **outer}, {**tile, **dict.fromkeys(outer, 1)}, cores, (*outer, *mapping.order))
+        return cls(extent, tile, cores, (*outer, *mapping.order))
 
     def chip_tile(self, dim: Hashable) -> int:
         """The extent of a dimension in the tiles of all cores together."""

@@ -6,7 +6,7 @@ are g (the grouped one) and n, p, q of the compute record.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from math import lcm
 
@@ -68,7 +68,7 @@ def plan_dequantize(
         }
 
         def axis(dim: int, stride_bits: int, per: int = 1) -> TileAxis:
-            position = {names[dim]: 1} if dim in names else {}
+            position: dict[Hashable, int] = {names[dim]: 1} if dim in names else {}
             count, limit = -(-tile[dim] // per), -(-shape[dim] // per)
             return TileAxis(stride_bits, count, limit, advance={dim: tile[dim] // per}, position=position)
 

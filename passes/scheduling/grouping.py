@@ -20,7 +20,7 @@ from flexc.ir.mapping import Mapping as LoopMapping
 from flexc.ir.mapping import MappingAttr
 from flexc.ir.placement import GroupKind, Placement
 from flexc.ir.program import Graph
-from flexc.passes.scheduling.box_copies import is_box_op
+from flexc.passes.scheduling.box_copies import BOX_OPS, is_box_op
 from flexc.passes.scheduling.contraction_plan import (
     plan_contraction,
     runs_in_place,
@@ -35,6 +35,7 @@ from flexc.passes.scheduling.matmul_tiles import matmul_extents
 from flexc.passes.scheduling.result_layout import is_alias, result_placement
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
 from flexc.passes.scheduling.vector_plan import plan_vector_group
+from flexc.passes.scheduling.vector_steps import STEPS
 from flexc.target.machine import Target
 
 CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, nn.ConvOp, nn.MatMulOp)
@@ -85,8 +86,9 @@ class Grouping:
         """
         if isinstance(op, ReturnOp):
             return
-        (result,) = op.results
+        _check_has_program(op, self.graph.file)
         check_supported(op, self.graph.file)
+        (result,) = op.results
         self.placements[result] = result_placement(op, self.placements)
         if isinstance(op, CONSTANTS):
             return
@@ -217,6 +219,23 @@ class Grouping:
 
 def _made_by(value: SSAValue, ops: Sequence[Operation]) -> bool:
     return value.owner in ops
+
+
+def has_tile_program(op: type[Operation]) -> bool:
+    """Whether the machine computes ops of a class (or they are constants)."""
+    conversions = (bfp.QuantizeOp, bfp.DequantizeOp)
+    return op in STEPS or op in BOX_OPS or op in (*CONTRACTIONS, *CONSTANTS, *conversions)
+
+
+def _check_has_program(op: Operation, file: str) -> None:
+    if has_tile_program(type(op)):
+        return
+    raise error(
+        "FX429",
+        f"{op.name} has no tile program",
+        place=place_of(op, file),
+        hint="ops of training steps run on the executor only",
+    )
 
 
 def kind_of(op: Operation) -> GroupKind:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import lcm
 from typing import TypeAlias
 
@@ -93,7 +94,7 @@ def plan_vector_group(
     """
     planner = _Planner(ops, stored, placement_of, target)
     for depth in (2, 1):
-        tile = largest_tile(planner.domain, planner.granule, lambda tile, d=depth: planner.fits(tile, d))
+        tile = largest_tile(planner.domain, planner.granule, partial(planner.fits, depth=depth))
         if tile is not None:
             return planner.plan(tile, depth)
     return planner.plan(smallest_tile(planner.domain, planner.granule), 1)

@@ -21,7 +21,7 @@ from flexc.passes.schedule import CONSTANTS, Schedule, place_arguments
 from flexc.passes.scheduling import limits
 from flexc.passes.scheduling.box_copies import BOX_OPS
 from flexc.passes.scheduling.buffer_slots import BufferPlan
-from flexc.passes.scheduling.grouping import CONTRACTIONS, Grouping
+from flexc.passes.scheduling.grouping import CONTRACTIONS, Grouping, has_tile_program
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
 from flexc.passes.scheduling.vector_plan import largest_tile
 from flexc.passes.scheduling.vector_steps import STEPS, Domain
@@ -30,6 +30,21 @@ from tests.onnx_models import build, make_node, random
 from tests.stream_agreement import compile_graph
 
 TARGET = load_target("flexblock")
+
+
+TRAINING = {
+    nn.AveragePoolGradOp,
+    nn.ConvLocalGradOp,
+    nn.ConvWeightGradOp,
+    nn.GatherGradOp,
+    nn.MaxPoolGradOp,
+    nn.ReduceMaxGradOp,
+    bfp.ConvLocalGradOp,
+    bfp.ConvWeightGradOp,
+    lightnorm.BackwardOp,
+    lightnorm.ForwardOp,
+}
+"""Ops of training steps, which run on the executor."""
 
 
 def all_ops() -> list[type[IRDLOperation]]:
@@ -42,7 +57,9 @@ def test_every_op_has_a_tile_program(op: type[IRDLOperation]) -> None:
     """A pad is in two tables: with a constant it is a load, otherwise boxes."""
     conversions = (bfp.QuantizeOp, bfp.DequantizeOp)
     tables = (CONTRACTIONS, CONSTANTS, conversions, STEPS, BOX_OPS)
-    assert sum(op in table for table in tables) == (2 if op is nn.PadOp else 1)
+    expected = 2 if op is nn.PadOp else 0 if op in TRAINING else 1
+    assert sum(op in table for table in tables) == expected
+    assert has_tile_program(op) == (op not in TRAINING)
 
 
 def test_elementwise_functions_are_those_of_the_vector_unit() -> None:
@@ -117,6 +134,10 @@ UNSUPPORTED = {
         "%x: tensor<6x8xf32>",
         'bfp.quantize %x {rounding = "nearest", seed = 0 : i64, stream = 0 : i64} : tensor<6x8xf32> '
         "-> !bfp.tensor<6x8, m8, tile [1, 8], separate>",
+    ),
+    "FX429": (
+        "%g: tensor<2x3xf32>, %i: tensor<2xi64>",
+        "nn.gather_grad %g, %i {axis = 0 : i64} : tensor<2x3xf32>, tensor<2xi64> -> tensor<5x3xf32>",
     ),
     "FX427": ("%x: tensor<3x0xf32>", "nn.relu %x : tensor<3x0xf32> -> tensor<3x0xf32>"),
     "FX428": (

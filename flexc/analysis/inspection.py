@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from enum import StrEnum
+from math import ceil
 
 from flexc.backends.stream.isa import ENGINES
 from flexc.diagnostics import error
@@ -14,6 +17,16 @@ from flexc.schedule import ContractionSchedule, GroupSchedule, Schedule
 TIMELINE_COLUMNS = 72
 SHADES = " .:-=+*#"
 """How busy an engine is in a column of the timeline, from idle to all the time."""
+
+
+class GroupOrder(StrEnum):
+    """An order of groups: that in which they run, or the largest first."""
+
+    RUN = "order"
+    CYCLES = "cycles"
+    BYTES = "bytes"
+    MACS = "macs"
+
 
 CSV_COLUMNS = (
     "group",
@@ -48,14 +61,33 @@ def layer(schedule: Schedule, name: str) -> Schedule:
         if name == f"#{group.index}" or any(node.name == name for node in group.nodes)
     )
     if not found:
-        names = [node.name for group in schedule.groups for node in group.nodes]
-        near = [known for known in dict.fromkeys(names) if name.lower() in known.lower()][:5]
+        names = list(dict.fromkeys(node.name for group in schedule.groups for node in group.nodes))
+        near = [known for known in names if name.lower() in known.lower()][:5]
+        near = near or difflib.get_close_matches(name, names)
         raise error(
             "FX552",
             f"no group of the schedule comes from a node called '{name}'",
             hint=f"close names: {', '.join(near)}" if near else "`flexc inspect DIR` lists the nodes",
         )
     return replace(schedule, groups=found)
+
+
+def ranked(schedule: Schedule, order: GroupOrder, count: int | None) -> Schedule:
+    """The schedule with the first ``count`` groups in ``order`` (all of them if None); totals stay."""
+
+    def size(group: GroupSchedule) -> int:
+        match order:
+            case GroupOrder.RUN:
+                return 0
+            case GroupOrder.CYCLES:
+                return group.cycles
+            case GroupOrder.BYTES:
+                return group.read_bytes + group.written_bytes
+            case GroupOrder.MACS:
+                return group.macs
+
+    groups = sorted(schedule.groups, key=size, reverse=True)
+    return replace(schedule, groups=tuple(groups[:count]))
 
 
 def summary(schedule: Schedule) -> list[str]:
@@ -81,7 +113,7 @@ def timeline(schedule: Schedule, columns: int = TIMELINE_COLUMNS) -> list[str]:
 
     Within a group, the work of an engine counts as spread evenly from its first start to its last end.
     """
-    width = max(1, -(-schedule.cycles // columns))
+    width = max(1, schedule.cycles) / columns
     lines = []
     for engine in ENGINES:
         work = [0.0] * columns
@@ -90,7 +122,7 @@ def timeline(schedule: Schedule, columns: int = TIMELINE_COLUMNS) -> list[str]:
             if use is None or use.end_cycle == use.start_cycle:
                 continue
             density = use.busy_cycles / (use.end_cycle - use.start_cycle)
-            for column in range(use.start_cycle // width, min(columns, -(-use.end_cycle // width))):
+            for column in range(int(use.start_cycle / width), min(columns, ceil(use.end_cycle / width))):
                 overlap = min(use.end_cycle, (column + 1) * width) - max(use.start_cycle, column * width)
                 work[column] += density * overlap
         shades = (SHADES[min(len(SHADES) - 1, round(part / width * (len(SHADES) - 1)))] for part in work)

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from flexc.analysis.inspection import (
+    GroupOrder,
     byte_text,
     csv_text,
     details,
     layer,
+    ranked,
     spatial_utilization,
     summary,
     timeline,
@@ -34,9 +36,17 @@ PIPE_WIDTH = 160
     "--layer", "layer_name", metavar="NAME",
     help="Only the groups of this ONNX node (or group number, as #3), with mapping, traffic and buffers.",
 )  # fmt: skip
+@click.option(
+    "--sort", "order", type=click.Choice([one.value for one in GroupOrder]), default=GroupOrder.RUN.value,
+    show_default=True,
+    help="Groups in the order in which they run, or those with the most cycles, DRAM bytes or MACs first.",
+)  # fmt: skip
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N groups.")
 @format_option("table", "csv", "json")
 @json_option
-def inspect_command(folder: Path, layer_name: str | None, form: str | None, as_json: bool) -> None:
+def inspect_command(
+    folder: Path, layer_name: str | None, order: str, top: int | None, form: str | None, as_json: bool
+) -> None:
     """Show the schedule of the artefact in the folder DIR: a table and a timeline to read, a row a group as
     CSV, or the schedule as JSON.
 
@@ -47,12 +57,13 @@ def inspect_command(folder: Path, layer_name: str | None, form: str | None, as_j
     Examples:
       flexc inspect resnet18.flexc
       flexc inspect resnet18.flexc --layer layer1.0.1.conv
+      flexc inspect resnet18.flexc --sort cycles --top 5
       flexc inspect resnet18.flexc --format csv > layers.csv
     """
     chosen = one_format(form, as_json)
-    schedule = load(folder).schedule
-    if layer_name is not None:
-        schedule = layer(schedule, layer_name)
+    whole = load(folder).schedule
+    schedule = whole if layer_name is None else layer(whole, layer_name)
+    schedule = ranked(schedule, GroupOrder(order), top)
     if chosen == "json":
         click.echo(schedule.to_json(), nl=False)
     elif chosen == "csv":
@@ -61,10 +72,10 @@ def inspect_command(folder: Path, layer_name: str | None, form: str | None, as_j
         for group in schedule.groups:
             click.echo("\n".join(details(group)))
     else:
-        _show(schedule)
+        _show(schedule, whole)
 
 
-def _show(schedule: Schedule) -> None:
+def _show(schedule: Schedule, whole: Schedule) -> None:
     click.echo("\n".join(summary(schedule)))
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
     table = Table(box=SIMPLE, pad_edge=False)
@@ -78,9 +89,12 @@ def _show(schedule: Schedule) -> None:
     total = (f"{schedule.macs:,}", f"{schedule.cycles:,}", *_engine_columns(schedule.busy_cycles))
     utilization = (f"{schedule.spatial_utilization:.1%}", f"{schedule.end_to_end_utilization:.1%}")
     moved = byte_text(schedule.read_bytes + schedule.written_bytes)
-    table.add_row("", "total", "", "", *total, *utilization, "", moved)
+    total_label = (
+        "total" if len(schedule.groups) == len(whole.groups) else f"total of all {len(whole.groups)} groups"
+    )
+    table.add_row("", total_label, "", "", *total, *utilization, "", moved)
     console.print(table)
-    click.echo("\n".join(timeline(schedule)))
+    click.echo("\n".join(timeline(whole)))
 
 
 def _row(group: GroupSchedule) -> list[str]:

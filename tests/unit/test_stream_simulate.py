@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -273,3 +275,12 @@ def test_weights_are_among_the_tensors() -> None:
     assert np.array_equal(found["w.mantissa"], values)
     assert found["w.exponent"].tolist() == [[7], [9]]
 
+
+
+def test_the_simulator_knows_nothing_of_graphs() -> None:
+    """It is given a stream and arrays; what compiles and what executes graphs is not even imported."""
+    code = "import sys, flexc.backends.stream.simulate; print('\\n'.join(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = run.stdout.split()
+    others = ("xdsl", "onnx", "flexc.ir", "flexc.passes", "flexc.backends.executor", "flexc.mapping")
+    assert [name for name in modules if name.startswith(others)] == []

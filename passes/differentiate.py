@@ -67,8 +67,9 @@ class Differentiate(Pass):
         assert isinstance(end, ReturnOp)
         _assign_roles(graph)
         merge_constants(graph)
-        output = self._output(graph, end)
+        end.operands = [self._output(graph, end)]
         statistics = use_batch_statistics(graph)
+        (output,) = end.operands
         # The model's last softmax and its other outputs have served.
         end.operands = [output, *(one.of_batch for one in statistics)]
         erase_dead_ops(graph)

@@ -38,7 +38,8 @@ class FoldQuantizedWeights(Pass):
         keys = constant_keys(graph) | set(graph.weights)
         changed = False
         for op in tuple(graph.main.body.block.ops):
-            if isinstance(op, bfp.QuantizeOp) and isinstance(op.x.owner, nn.ConstantOp):
+            # Random bits of a training step cannot be drawn before it.
+            if isinstance(op, bfp.QuantizeOp) and op.step is None and isinstance(op.x.owner, nn.ConstantOp):
                 _fold(graph, op, op.x.owner, keys)
                 changed = True
         erase_dead_ops(graph)

@@ -4,7 +4,8 @@
     %y = nn.relu %n                          ->  %y = lightnorm.infer %x, ... {activation = "relu", ...}
 
 The activation is not fused if the normalized value has another use. The statistics are the imported ones
-(numerics specification, section 5).
+(numerics specification, section 5). In a training step batch norms take those of the batch, and become
+lightnorm.forward and lightnorm.backward (see :mod:`flexc.passes.differentiation.lightnorm`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from flexc.ir.kernel_calls import ACTIVATION_PARAMETERS
 from flexc.ir.program import Graph
 from flexc.passes.base import Pass
 from flexc.passes.building import erase, insert_before, only_user, replace
+from flexc.passes.differentiation.lightnorm import use_lightnorm
 
 NO_ACTIVATION = "none"
 _ACTIVATION_OPS: tuple[type[IRDLOperation], ...] = (
@@ -46,17 +48,19 @@ class LightNormRounding(StrEnum):
 
 @dataclass(frozen=True)
 class FuseLightNorm(Pass):
-    """Option: the rounding of LightNorm's minifloats."""
+    """Options: the rounding of LightNorm's minifloats; in training, the chunks that ranges are taken over."""
 
     name: ClassVar[str] = "fuse-lightnorm"
     rounding: LightNormRounding = LightNormRounding.NEAREST
+    num_chunks: int = 8
 
     def run(self, graph: Graph) -> bool:
-        """Replaces every ``nn.batch_norm``."""
+        """Replaces every batch norm; CompileError FX346 for one of a training step with too few positions."""
         norms = [op for op in graph.main.body.block.ops if isinstance(op, nn.BatchNormOp)]
         for norm in norms:
             self._fuse(norm)
-        return bool(norms)
+        training = use_lightnorm(graph, rounding=self.rounding, num_chunks=self.num_chunks)
+        return bool(norms) or training
 
     def _fuse(self, norm: nn.BatchNormOp) -> None:
         follower = only_user(norm.out)

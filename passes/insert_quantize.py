@@ -6,29 +6,31 @@
 
 A tensor that several contractions want in the same form is quantized once. The bias stays fp32. A layer whose
 operands are both fp32 in the policy is left alone; one in fp32 and one not is an error (FX331).
+
+In a training step the operands of local and weight gradients are quantized too, as the policy has it for
+those passes; always from the fp32 tensor, never from another quantization of it. Stochastic rounding there
+draws new bits in each step.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import SSAValue
 
 from flexc.diagnostics import error
-from flexc.ir import bfp, nn
+from flexc.ir import bfp
 from flexc.ir.attributes import integer, place_of
-from flexc.ir.program import Graph
+from flexc.ir.program import Graph, carried_names
 from flexc.numerics.block_float import Rounding
 from flexc.passes.base import Pass
 from flexc.passes.building import insert_before, replace, shape_of
-from flexc.precision.layers import Layer, layers_of
+from flexc.passes.differentiation.signature import STEP
+from flexc.passes.quantizing.contractions import QUANTIZED_FORMS, Contraction, ContractionUse, contractions_of
 from flexc.precision.loading import DEFAULT_POLICY, load_policy
-from flexc.precision.policy import Operand, OperandFormat, Policy
-from flexc.precision.tiles import conv_input_tile, conv_weight_tile, matmul_left_tile, matmul_right_tile
-
-Contraction: TypeAlias = nn.ConvOp | nn.MatMulOp
+from flexc.precision.policy import OperandFormat, Policy
 
 MAX_NODES = 1 << 12
 """Quantize nodes that streams of random bits can tell apart (numerics specification, section 1)."""
@@ -52,58 +54,47 @@ class InsertQuantize(Pass):
         policy = load_policy(self.policy, everywhere=self.everywhere)
         if self.rounding is not None:
             policy = policy.with_rounding(self.rounding)
-        quantizer = _Quantizer(graph, policy, self.seed)
-        for op, layer in layers_of(graph.main).items():
-            if isinstance(op, nn.ConvOp):
-                quantizer.convert_conv(op, layer)
-            elif isinstance(op, nn.MatMulOp):
-                quantizer.convert_matmul(op, layer)
+        quantizer = _Quantizer(graph, policy, self.seed, _step_number(graph))
+        for use in tuple(contractions_of(graph.main)):
+            quantizer.convert(use)
         return quantizer.changed
 
 
 @dataclass
 class _Quantizer:
-    """The quantize nodes made so far, by what they quantize and how."""
+    """The quantize nodes made so far, by what they quantize and how; ``step`` is a training step's number."""
 
     graph: Graph
     policy: Policy
     seed: int
+    step: SSAValue | None
     changed: bool = False
     nodes: dict[tuple[SSAValue, bfp.BlockTensorType, Rounding], bfp.QuantizeOp] = field(default_factory=dict)
 
-    def convert_conv(self, op: nn.ConvOp, layer: Layer) -> None:
-        formats = self._formats(op, layer, (Operand.ACTIVATION, Operand.WEIGHT))
+    def convert(self, use: ContractionUse) -> None:
+        formats = self._formats(use)
         if formats is None:
             return
-        x_format, w_format = formats
-        x_tile = x_format.tile or conv_input_tile(len(shape_of(op.x)), x_format.group_length)
-        w_tile = w_format.tile or conv_weight_tile(shape_of(op.w), w_format.group_length)
-        operands = [self._node(op, op.x, x_format, x_tile), self._node(op, op.w, w_format, w_tile)]
-        self._replace(op, bfp.ConvOp, operands, op.bias)
+        op, form = use.op, QUANTIZED_FORMS[type(use.op)]
+        operands = list(op.operands)
+        for index, (wanted, tile_of) in enumerate(zip(formats, form.tiles, strict=True)):
+            value = operands[index]
+            tile = wanted.tile or tile_of(shape_of(value), wanted.group_length)
+            operands[index] = self._node(op, value, wanted, tile)
+        made = insert_before(op, form.op_class, operands, op.out.type, op.attributes)
+        replace(op, made.results[0])
+        self.changed = True
 
-    def convert_matmul(self, op: nn.MatMulOp, layer: Layer) -> None:
-        roles = (_matmul_role(op.a), _matmul_role(op.b))
-        formats = self._formats(op, layer, roles)
-        if formats is None:
-            return
-        a_format, b_format = formats
-        a_tile = a_format.tile or matmul_left_tile(len(shape_of(op.a)), a_format.group_length)
-        b_tile = b_format.tile or matmul_right_tile(len(shape_of(op.b)), b_format.group_length)
-        operands = [self._node(op, op.a, a_format, a_tile), self._node(op, op.b, b_format, b_tile)]
-        self._replace(op, bfp.MatMulOp, operands, op.bias)
-
-    def _formats(
-        self, op: Contraction, layer: Layer, roles: tuple[Operand, Operand]
-    ) -> tuple[OperandFormat, OperandFormat] | None:
-        first, second = (self.policy.operand(layer, role) for role in roles)
+    def _formats(self, use: ContractionUse) -> tuple[OperandFormat, OperandFormat] | None:
+        first, second = (self.policy.operand(use.layer, role, use.training_pass) for role in use.roles)
         if first is None and second is None:
             return None
         if first is None or second is None:
-            stays = roles[0] if first is None else roles[1]
+            stays = use.roles[0] if first is None else use.roles[1]
             raise error(
                 "FX331",
                 f"policy '{self.policy.name}' keeps its {stays} in fp32 and quantizes the other operand",
-                place=place_of(op, self.graph.file),
+                place=place_of(use.op, self.graph.file),
                 hint="a contraction takes both operands in fp32 or neither",
             )
         return first, second
@@ -141,22 +132,14 @@ class _Quantizer:
             "seed": integer(self.seed),
             "stream": integer(number),
         }
+        operands = [value]
+        if rounding is Rounding.STOCHASTIC and self.step is not None:
+            operands.append(self.step)
         hint = f"{value.name_hint}_m{block_type.mantissa_bits.data}" if value.name_hint else None
-        return insert_before(op, bfp.QuantizeOp, (value,), block_type, attributes, name_hint=hint)
-
-    def _replace(
-        self,
-        op: Contraction,
-        op_class: type[bfp.ConvOp] | type[bfp.MatMulOp],
-        operands: list[SSAValue],
-        bias: SSAValue | None,
-    ) -> None:
-        if bias is not None:
-            operands.append(bias)
-        made = insert_before(op, op_class, operands, op.out.type, op.attributes)
-        replace(op, made.out)
-        self.changed = True
+        return insert_before(op, bfp.QuantizeOp, operands, block_type, attributes, name_hint=hint)
 
 
-def _matmul_role(value: SSAValue) -> Operand:
-    return Operand.WEIGHT if nn.is_constant(value) else Operand.ACTIVATION
+def _step_number(graph: Graph) -> SSAValue | None:
+    if not carried_names(graph.main):
+        return None
+    return graph.main.body.block.args[graph.input_names.index(STEP)]

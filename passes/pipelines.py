@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from flexc.numerics.block_float import Rounding
-from flexc.options import BatchNorm, CompileOptions, Profile
+from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
 from flexc.passes.allocate import Allocate
 from flexc.passes.base import Pass
 from flexc.passes.canonicalize import Canonicalize
 from flexc.passes.cse import EliminateCommonSubexpressions
+from flexc.passes.differentiate import Differentiate
+from flexc.passes.differentiation.loss import Loss
+from flexc.passes.differentiation.optimizer import OptimizerName
 from flexc.passes.fold_quantized_weights import FoldQuantizedWeights
 from flexc.passes.fuse_lightnorm import FuseLightNorm
 from flexc.passes.insert_quantize import InsertQuantize
@@ -20,6 +23,38 @@ def inference_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
     """The passes from an imported model to one that the executor and the stream emitter take."""
     precision = () if options.profile is Profile.FP32 else precision_pipeline(options)
     return (*rebuilding_pipeline(), *precision, *machine_pipeline(options.target))
+
+
+def training_pipeline(options: CompileOptions, differentiate: Differentiate) -> tuple[Pass, ...]:
+    """The passes from an imported model to a training step that the executor takes."""
+    precision = () if options.profile is Profile.FP32 else precision_pipeline(options)
+    return (
+        *rebuilding_pipeline(),
+        # On fp32 ops: gradients are those of the function, not of the formats that it is computed in.
+        differentiate,
+        # What gradient rules leave to be simplified: a sum of zero terms, a reshape back and forth.
+        Canonicalize(),
+        # What forward and backward pass compute alike.
+        EliminateCommonSubexpressions(),
+        *precision,
+    )
+
+
+def differentiation_of(options: TrainingOptions) -> Differentiate:
+    """The pass that makes the training step with ``options``."""
+    return Differentiate(
+        loss=Loss(options.loss),
+        output=options.output,
+        optimizer=OptimizerName(options.optimizer),
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        beta1=options.beta1,
+        beta2=options.beta2,
+        epsilon=options.epsilon,
+        statistics_momentum=options.statistics_momentum,
+        train=options.train,
+        freeze=options.freeze,
+    )
 
 
 def rebuilding_pipeline() -> tuple[Pass, ...]:
@@ -38,12 +73,13 @@ def rebuilding_pipeline() -> tuple[Pass, ...]:
 def precision_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
     """From fp32 to the number formats of the accelerator."""
     rounding = None if options.rounding is None else Rounding(options.rounding)
+    seed = 0 if options.training is None else options.training.seed
     lightnorm = (FuseLightNorm(),) if options.batchnorm is BatchNorm.LIGHTNORM else ()
     return (
         # Before insert-quantize: LightNorm's result, not the value before the activation, is what gets
         # quantized, and both want the network's shape as the model has it.
         *lightnorm,
-        InsertQuantize(options.policy, options.everywhere, rounding),
+        InsertQuantize(options.policy, options.everywhere, rounding, seed),
         # One quantize node for equal values that reached insert-quantize under two names.
         EliminateCommonSubexpressions(),
         # Last: until here a weight is one fp32 constant, however many formats it is wanted in.

@@ -30,6 +30,8 @@ from flexc.ir.attributes import SourceAttr
 from flexc.ir.tensor_op import TensorOp, spec_of
 
 ROLE = "role"
+RUNNING_STATISTICS = "running_statistics"
+"""Attribute of a batch norm in a training step: the names of its running mean and variance."""
 _tensor = base(TensorType)
 
 

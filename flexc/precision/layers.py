@@ -12,6 +12,7 @@ from xdsl.ir import Operation, SSAValue
 
 from flexc.ir import nn
 from flexc.ir.attributes import place_of
+from flexc.ir.train import RoleAttr
 
 SHORTCUT_MAIN_PATH_CONTRACTIONS = 2
 """A shortcut bypasses at least as many contractions; one on either side are two branches, not a bypass."""
@@ -40,6 +41,12 @@ class Layer:
     kinds: frozenset[LayerKind]
     first: bool = False
     last: bool = False
+
+
+def layer_of_role(role: RoleAttr) -> Layer:
+    """The layer that a contraction of a training step belongs to, as its forward pass was."""
+    kinds = frozenset(LayerKind(kind.data) for kind in role.kinds)
+    return Layer(role.layer.data, kinds, first=bool(role.first.data), last=bool(role.last.data))
 
 
 def layers_of(function: FuncOp) -> dict[Operation, Layer]:

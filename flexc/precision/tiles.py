@@ -21,6 +21,19 @@ def conv_weight_tile(shape: Sequence[int], group_length: int) -> tuple[int, ...]
     return (1, group_length, *(1,) * len(kernel))
 
 
+def conv_local_grad_weight_tile(shape: Sequence[int], group_length: int) -> tuple[int, ...]:
+    """w [O, I, kernel...] in the local gradient: groups of outputs at one tap; a whole kernel if I = 1."""
+    _, channels, *kernel = shape
+    if channels == 1:
+        return (1, 1, *kernel)
+    return (group_length, 1, *(1,) * len(kernel))
+
+
+def conv_weight_grad_tile(rank: int, group_length: int) -> tuple[int, ...]:
+    """g and x [N, channels, spatial...] in the weight gradient: groups of images."""
+    return (group_length, *(1,) * (rank - 1))
+
+
 def matmul_left_tile(rank: int, group_length: int) -> tuple[int, ...]:
     """a [..., M, K]: groups along K."""
     return (*(1,) * (rank - 1), group_length)

@@ -9,7 +9,7 @@ from xdsl.ir import Attribute, SSAValue
 from flexc.diagnostics import error
 from flexc.ir import nn, train
 from flexc.ir.attributes import place_of
-from flexc.ir.program import Graph
+from flexc.ir.program import Graph, name_array
 from flexc.ir.tensor_op import spec_of, tensor_type
 from flexc.passes.building import erase
 from flexc.passes.differentiation.builder import Builder
@@ -55,6 +55,7 @@ def _replace(op: nn.BatchNormOp, graph: Graph) -> tuple[RunningStatistic, Runnin
     for result, word in zip(made.results, ("", "_mean", "_var", "_scale"), strict=True):
         result.name_hint = None if hint is None else hint + word
     statistics = (_running(op, op.mean, made.mean, graph), _running(op, op.var, made.var, graph))
+    made.attributes[train.RUNNING_STATISTICS] = name_array(tuple(one.key for one in statistics))
     op.out.replace_all_uses_with(made.y)
     erase(op)
     return statistics

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from flexc.diagnostics import CompileError
 from flexc.numerics.block_float import Rounding
 from flexc.options import BatchNorm, CompileOptions, Profile
+from flexc.passes.canonicalize import Canonicalize
+from flexc.passes.cse import EliminateCommonSubexpressions
+from flexc.passes.differentiate import Differentiate
 from flexc.passes.fuse_lightnorm import FuseLightNorm, LightNormRounding
 from flexc.passes.insert_quantize import InsertQuantize
 from flexc.passes.pipeline_text import parse_pipeline, pipeline_text
@@ -20,6 +23,7 @@ from flexc.passes.pipelines import (
     machine_pipeline,
     precision_pipeline,
     rebuilding_pipeline,
+    training_pipeline,
 )
 from flexc.passes.registry import PASS_NAMES, pass_class
 
@@ -104,3 +108,10 @@ def test_the_fp32_profile_quantizes_nothing() -> None:
 def test_every_pass_is_documented(name: str) -> None:
     docs = Path(__file__).parents[2] / "docs" / "passes.md"
     assert f"| `{name}` |" in docs.read_text(encoding="utf-8")
+
+
+def test_a_training_step_is_differentiated_in_fp32() -> None:
+    names = [one.name for one in training_pipeline(CompileOptions(), Differentiate())]
+    assert names.index("differentiate") < names.index("fuse-lightnorm") < names.index("insert-quantize")
+    fp32 = training_pipeline(CompileOptions(profile=Profile.FP32), Differentiate())
+    assert fp32[-3:] == (Differentiate(), Canonicalize(), EliminateCommonSubexpressions())

@@ -1,0 +1,146 @@
+"""Whole training steps against PyTorch: loss, gradients, updates, running statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from flexc.passes.canonicalize import Canonicalize
+from flexc.passes.cse import EliminateCommonSubexpressions
+from flexc.passes.differentiate import Differentiate
+from flexc.passes.differentiation.loss import Loss
+from flexc.passes.differentiation.optimizer import OptimizerName
+from tests import torch_models
+from tests.training_models import small_mobilenet, small_resnet, small_transformer
+from tests.training_steps import Trainer, trainer
+
+pytestmark = pytest.mark.torch
+MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
+    "mobilenet": small_mobilenet,
+    "resnet": small_resnet,
+    "transformer": small_transformer,
+}
+STEPS = 3
+TOLERANCE = 1e-4
+SIMPLIFY = (Canonicalize(), EliminateCommonSubexpressions())
+
+
+def inputs_of(model: onnx.ModelProto, step: int) -> dict[str, Any]:
+    rng = np.random.default_rng(100 + step)
+    (described,) = model.graph.input
+    shape = [one.dim_value for one in described.type.tensor_type.shape.dim]
+    if described.type.tensor_type.elem_type == onnx.TensorProto.INT64:
+        return {described.name: rng.integers(0, 7, shape)}
+    return {described.name: rng.standard_normal(shape).astype(np.float32)}
+
+
+def classes_of(model: onnx.ModelProto) -> tuple[int, int]:
+    batch, classes = (one.dim_value for one in model.graph.output[0].type.tensor_type.shape.dim)
+    return batch, classes
+
+
+def initializer_of(key: str) -> tuple[str, bool]:
+    """The model's name for a parameter, and whether import has transposed it."""
+    return key.removesuffix(".transposed"), key.endswith(".transposed")
+
+
+def trained(run: Trainer, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of PyTorch that stand for the parameters of the step."""
+    names = [initializer_of(key)[0] for key in run.carried if "/" not in key and ".bn.mean" not in key]
+    found = {name: weights[name].requires_grad_() for name in names if not name.endswith(".bn.var")}
+    assert len(found) > 8
+    return found
+
+
+def assert_close(found: Any, expected: Any, name: str) -> None:
+    assert found.shape == expected.shape, name
+    largest = float(np.abs(expected).max())
+    if largest < 1e-12:
+        # A gradient that is zero by nature, of the bias of attention's keys: rounding is all there is.
+        assert float(np.abs(found).max()) < 1e-6, name
+        return
+    assert float(np.abs(found - expected).max()) < TOLERANCE * largest, name
+
+
+def check_carried(run: Trainer, tensors: Mapping[str, Any], suffix: str, what: Callable[[Any], Any]) -> None:
+    for key in [key for key in run.carried if initializer_of(key)[0] in tensors]:
+        name, transposed = initializer_of(key)
+        expected = what(tensors[name]).detach().numpy()
+        assert_close(run.carried[key + suffix], expected.T if transposed else expected, key + suffix)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sgd(name: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model = MODELS[name]()
+    options = Differentiate(momentum=0.8, weight_decay=0.01, train="positions")
+    run = trainer(model, tmp_path, options, SIMPLIFY)
+    weights = torch_models.weights_of(model, torch)
+    tensors = trained(run, weights)
+    optimizer = torch.optim.SGD(tensors.values(), lr=0.05, momentum=0.8, weight_decay=0.01)
+    batch, classes = classes_of(model)
+    for step in range(STEPS):
+        given = inputs_of(model, step)
+        labels = np.random.default_rng(step).integers(0, classes, batch)
+        results = run.step({**given, "labels": labels}, 0.05)
+        for key, value in given.items():
+            weights[key] = torch.tensor(value).double() if value.dtype == np.float32 else torch.tensor(value)
+        logits = torch_models.run(model, torch, weights)
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert_close(results["loss"], loss.detach().numpy(), "loss")
+        assert results["correct"] == int((logits.argmax(1) == torch.tensor(labels)).sum())
+        check_carried(run, tensors, "/velocity", lambda tensor: optimizer.state[tensor]["momentum_buffer"])
+        check_carried(run, tensors, "", lambda tensor: tensor)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_adam_on_squared_errors(name: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model = MODELS[name]()
+    if model.graph.node[-1].op_type == "Softmax":
+        logits = model.graph.node.pop().input[0]
+        model.graph.output[0].name = logits
+    options = Differentiate(
+        loss=Loss.MEAN_SQUARED_ERROR, optimizer=OptimizerName.ADAM, beta2=0.99, epsilon=1e-3
+    )
+    run = trainer(model, tmp_path, options, SIMPLIFY)
+    weights = torch_models.weights_of(model, torch)
+    tensors = trained(run, weights)
+    optimizer = torch.optim.Adam(tensors.values(), lr=0.01, betas=(0.9, 0.99), eps=1e-3)
+    for step in range(STEPS):
+        given = inputs_of(model, step)
+        targets = np.random.default_rng(step).standard_normal(classes_of(model)).astype(np.float32)
+        results = run.step({**given, "targets": targets}, 0.01)
+        for key, value in given.items():
+            weights[key] = torch.tensor(value).double() if value.dtype == np.float32 else torch.tensor(value)
+        output = torch_models.run(model, torch, weights)
+        loss = torch.nn.functional.mse_loss(output, torch.tensor(targets).double())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert_close(results["loss"], loss.detach().numpy(), "loss")
+        check_carried(run, tensors, "/mean", lambda tensor: optimizer.state[tensor]["exp_avg"])
+        check_carried(run, tensors, "/square", lambda tensor: optimizer.state[tensor]["exp_avg_sq"])
+        check_carried(run, tensors, "", lambda tensor: tensor)
+
+
+def test_running_statistics(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model = small_resnet()
+    run = trainer(model, tmp_path, Differentiate(statistics_momentum=0.75), SIMPLIFY)
+    given = inputs_of(model, 0)
+    run.step({**given, "labels": np.zeros(6, np.int64)}, 0.1)
+    weights = torch_models.weights_of(model, torch)
+    x = torch.tensor(given["input"]).double()
+    stem = torch.nn.functional.conv2d(x, weights["stem.conv.weight"], None, 1, 1)
+    mean, var = stem.mean((0, 2, 3)).numpy(), stem.var((0, 2, 3), correction=0).numpy()
+    assert_close(run.carried["stem.bn.mean"], 0.25 * mean, "mean")
+    assert_close(run.carried["stem.bn.var"], 0.75 + 0.25 * var, "var")

@@ -106,7 +106,8 @@ def levels(**steps: int) -> tuple[int, ...]:
 class ConvCase:
     """A convolution and its tiling over 2 x 2 cores, p on the second core axis and o on the third.
 
-    Two tiles of outputs are whole groups of the result.
+    Two tiles of outputs are whole groups of the result. Operands are about 2^magnitude, up to 2^spread more
+    or less.
     """
 
     mantissa_bits: tuple[int, int] = (8, 8)
@@ -120,6 +121,7 @@ class ConvCase:
     o_tile: int = 2
     k_tile: int = 8
     spread: int = 4
+    magnitude: int = 0
     result_group: int = 4
 
 
@@ -132,9 +134,12 @@ class ConvProgram:
     quantized: numerics.BlockTensor
 
 
-def exponents_apart(rng: np.random.Generator, shape: tuple[int, ...], spread: int) -> Array:
-    """Normal samples scaled by powers of two from 2^-spread to 2^spread."""
-    scale = np.ldexp(np.float32(1), rng.integers(-spread, spread + 1, shape)).astype(np.float32)
+def exponents_apart(
+    rng: np.random.Generator, shape: tuple[int, ...], spread: int, magnitude: int
+) -> Array:
+    """Normal samples scaled by powers of two from 2^(magnitude - spread) to 2^(magnitude + spread)."""
+    exponent = magnitude + rng.integers(-spread, spread + 1, shape)
+    scale = np.ldexp(np.float32(1), exponent).astype(np.float32)
     return rng.standard_normal(shape).astype(np.float32) * scale
 
 
@@ -142,13 +147,13 @@ def conv_program(case: ConvCase, seed: int = 0) -> ConvProgram:
     """A convolution with bias and relu: weights, x and bias are initial data."""
     rng = np.random.default_rng(seed)
     x = numerics.quantize(
-        exponents_apart(rng, case.shape, case.spread),
+        exponents_apart(rng, case.shape, case.spread, case.magnitude),
         mantissa_bits=case.mantissa_bits[0],
         tile=(1, case.groups[0], 1, 1),
     )
     weight_shape = (case.outputs, case.shape[1], case.kernel, case.kernel)
     weight = numerics.quantize(
-        exponents_apart(rng, weight_shape, case.spread),
+        exponents_apart(rng, weight_shape, case.spread, case.magnitude),
         mantissa_bits=case.mantissa_bits[1],
         tile=(1, case.groups[1], 1, 1),
     )

@@ -19,7 +19,8 @@ CASES = {
     "widths differ": ConvCase(mantissa_bits=(4, 8), groups=(8, 4)),
     "groups cut each other": ConvCase(groups=(4, 6), k_tile=12),
     "order of segments matters": ConvCase(spread=20),
-    "units below fp32": ConvCase(spread=60),
+    "exponents far apart": ConvCase(spread=60),
+    "units below fp32": ConvCase(magnitude=-66, spread=6),
     "stride": ConvCase(stride=2),
     "stride without window": ConvCase(kernel=1, pad=0, stride=2),
     "window as large as the image": ConvCase(kernel=5, shape=(1, 8, 5, 5), pad=0),
@@ -171,3 +172,39 @@ def test_fp32_product() -> None:
     )
     bench.store(bench.result("y", (5, 3), Format.F32), acc, whole((5, 3)))
     np.testing.assert_allclose(bench.run()["y"], a @ b.T, rtol=1e-5)
+
+
+def test_exponents_may_change_while_mantissas_are_held() -> None:
+    a = numerics.quantize(normal(3, 4), mantissa_bits=8, tile=(1, 4))
+    b = numerics.quantize(normal(2, 4, seed=1), mantissa_bits=8, tile=(1, 4))
+    bench = Bench()
+    loaded = [
+        bench.loaded(plane, fmt, space=space, local=True)
+        for tensor, space in ((a, Space.OPERAND), (b, Space.HELD))
+        for plane, fmt in ((tensor.mantissa, Format.M8), (tensor.exponent, Format.E8))
+    ]
+    acc = bench.buffer((3, 2), Format.F32, space=Space.PSUM, local=True)
+    product = Record(
+        Opcode.COMPUTE,
+        dims=compute_dims(p=3, o=2, k=4),
+        operands=(
+            compute_operand(acc, p=0, o=1),
+            *(compute_operand(plane, p=0, k=1) for plane in loaded[:2]),
+            *(compute_operand(plane, o=0, k=1) for plane in loaded[2:]),
+        ),
+        core_grid=(1, 1, 1),
+        a_group=4,
+        b_group=4,
+        a_axis=(0, 1),
+        b_axis=(0, 1),
+        lane=(5, 4),
+        unit=(4, 1),
+    )
+    bench.records.append(product)
+    bench.store(bench.result("first", (3, 2), Format.F32), acc, whole((3, 2)))
+    larger = bench.given(b.exponent + np.uint8(3), Format.E8)
+    bench.load(loaded[3], larger, whole((2, 1)))
+    bench.records.append(product)
+    bench.store(bench.result("second", (3, 2), Format.F32), acc, whole((3, 2)))
+    found = bench.run()
+    assert np.array_equal(found["second"], 8 * found["first"])

@@ -57,6 +57,16 @@ def test_next_forgets() -> None:
     assert "nothing has written" in str(fault_of(bench))
 
 
+def test_cores_that_another_core_grid_did_not_write() -> None:
+    bench = Bench()
+    given = bench.given(normal(4, 3), Format.F32)
+    buffer = bench.buffer((1, 3), Format.F32, local=True)
+    row = Dim(1, limit=4, core=(0, 0, 1))
+    bench.load(buffer, given, [row, Dim(3, limit=3)], (1, 1, 2))
+    bench.store(bench.result("y", (4, 3), Format.F32), buffer, [row, Dim(3, limit=3)], (1, 1, 4))
+    assert "nothing has written" in str(fault_of(bench))
+
+
 def test_a_slot_ends_those_it_overlaps() -> None:
     bench = Bench()
     buffer = bench.loaded(normal(4), Format.F32)

@@ -120,12 +120,21 @@ def ring_program(depth: int) -> Bench:
     bench = Bench()
     given = bench.given(normal(4, 256), Format.F32)
     buffer = bench.buffer((256,), Format.F32, depth=depth)
+    result = bench.buffer((256,), Format.F32)
     bench.records.append(Record(Opcode.LOOP, count=4))
     bench.next(buffer)
     row = replace(buffer, stride=(0, 32))
     tile = [Dim(1, limit=4, loop=(1, 0, 0, 0, 0, 0)), Dim(256, limit=256)]
     bench.load(row, given, tile)
-    vector(bench, row, "exp", tile)
+    bench.records.append(
+        Record(
+            Opcode.VECTOR,
+            dims=tile,
+            operands=(replace(result, stride=(0, 32)), row),
+            function=FUNCTION_CODES["exp"],
+            core_grid=(1, 1, 1),
+        )
+    )
     bench.records.append(Record(Opcode.END))
     return bench
 

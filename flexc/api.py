@@ -19,15 +19,19 @@ from flexc.artefact import Source, check_writable, sha256_of
 from flexc.diagnostics import Diagnostic, error
 from flexc.importer import load_model
 from flexc.numerics.block_float import Rounding
-from flexc.options import BatchNorm, CompileOptions, Profile
+from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
+from flexc.passes.base import Pass
+from flexc.passes.differentiation.loss import Loss
+from flexc.passes.differentiation.optimizer import OptimizerName
 from flexc.passes.manager import ALL_PASSES, run_pipeline
-from flexc.passes.pipelines import inference_pipeline
+from flexc.passes.pipelines import differentiation_of, inference_pipeline, training_pipeline
 from flexc.passes.registry import pass_class
 from flexc.program import Program, load
 
-__all__ = ["Debugging", "Program", "compile", "compile_reference", "load"]
+__all__ = ["Debugging", "Program", "TrainingOptions", "compile", "compile_reference", "load"]
 
 Choice = TypeVar("Choice", bound=StrEnum)
+LOSS_ABBREVIATIONS = {"mse": Loss.MEAN_SQUARED_ERROR}
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def compile(
     batchnorm: str = "lightnorm",
     target: str = "flexblock",
     rounding: str | None = None,
+    training: TrainingOptions | None = None,
     debugging: Debugging = Debugging(),
     remark: Callable[[Diagnostic], None] = _ignore,
     progress: Callable[[str], None] = _ignore,
@@ -72,6 +77,8 @@ def compile(
     rounding: "nearest", "truncate" or "stochastic" instead of the policy's.
     profile: "flexblock", or "fp32" for no quantization; batchnorm: "lightnorm" or "fp32".
     target: name or file of a machine.
+    training: compiles a training step instead: its inputs are the model's, the labels (or targets), learning
+    rate, number of the step, weights and state; its outputs loss, metrics, next weights and next state.
     remark: is handed what is to be said of the model and is no error, such as weights taken as f32 (FX100).
     progress: is told each step before it is taken, passes by their names.
 
@@ -88,6 +95,7 @@ def compile(
         batchnorm=_choice(BatchNorm, batchnorm, "batchnorm"),
         target=target,
         rounding=None if rounding is None else _choice(Rounding, rounding, "rounding"),
+        training=None if training is None else _checked(training),
     )
     program = _compile(Path(model), options, debugging, remark, progress)
     if output is not None:
@@ -115,7 +123,7 @@ def _compile(
     graph = load_model(path, input_shapes=options.input_shapes, batch=options.batch, remark=remark)
     run_pipeline(
         graph,
-        inference_pipeline(options),
+        _pipeline(options),
         verify_each=debugging.verify_each,
         print_ir_after=debugging.print_ir_after,
         dump_dir=debugging.dump_ir,
@@ -124,6 +132,21 @@ def _compile(
         progress=progress,
     )
     return Program.of_graph(graph, Source(str(path.resolve()), sha256_of(path)), options)
+
+
+def _pipeline(options: CompileOptions) -> tuple[Pass, ...]:
+    if options.training is None:
+        return inference_pipeline(options)
+    return training_pipeline(options, differentiation_of(options.training))
+
+
+def _checked(training: TrainingOptions) -> TrainingOptions:
+    loss = LOSS_ABBREVIATIONS.get(training.loss, training.loss)
+    return replace(
+        training,
+        loss=_choice(Loss, loss, "loss"),
+        optimizer=_choice(OptimizerName, training.optimizer, "optimizer"),
+    )
 
 
 def _choice(kind: type[Choice], text: str, option: str) -> Choice:

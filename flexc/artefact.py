@@ -33,8 +33,9 @@ STREAM = "stream.bin"
 STREAM_TEXT = "stream.s"
 STREAM_DATA = DATA_FILE
 SCHEDULE = "schedule.json"
-FILES = (GRAPH, WEIGHTS, EXECUTOR, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE)
-"""What an artefact holds beside its manifest."""
+EXECUTOR_FILES = (GRAPH, WEIGHTS, EXECUTOR)
+FILES = (*EXECUTOR_FILES, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE)
+"""What an artefact holds beside its manifest; that of a training step holds the first three."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +154,12 @@ def _parse(text: str, path: Path) -> Manifest:
             place=Place(str(path)),
             hint="compile the model again with this version",
         )
-    if set(found["files"]) != {*FILES}:
+    options = CompileOptions.from_json(found["options"])
+    if set(found["files"]) != {*(FILES if options.training is None else EXECUTOR_FILES)}:
         raise ValueError(f"its files are {', '.join(sorted(found['files']))}")
     return Manifest(
         Source(found["source"]["path"], found["source"]["sha256"]),
-        CompileOptions.from_json(found["options"]),
+        options,
         tuple(_spec(spec) for spec in found["inputs"]),
         tuple(_spec(spec) for spec in found["outputs"]),
         dict(found["files"]),

@@ -23,8 +23,36 @@ class BatchNorm(StrEnum):
 
 
 @dataclass(frozen=True)
+class TrainingOptions:
+    """What makes a training step of a model (numerics specification, section 4).
+
+    loss: "cross-entropy" or "mean-squared-error"; output: which output it is taken of, where the model has
+    several. optimizer: "sgd", which has the momentum, or "adam", which has beta1, beta2 and epsilon.
+    statistics_momentum: what running statistics keep of themselves in a step. train, freeze: patterns of
+    weight names, with commas between, to train beside the usual ones or to leave alone.
+    seed: that of stochastic rounding.
+    """
+
+    loss: str = "cross-entropy"
+    output: str = ""
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    statistics_momentum: float = 0.9
+    train: str = ""
+    freeze: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class CompileOptions:
-    """The options of :func:`flexc.compile` that decide what comes out."""
+    """The options of :func:`flexc.compile` that decide what comes out.
+
+    ``training`` is None for a program that infers.
+    """
 
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     batch: int | None = None
@@ -34,6 +62,7 @@ class CompileOptions:
     batchnorm: BatchNorm = BatchNorm.LIGHTNORM
     target: str = "flexblock"
     rounding: str | None = None
+    training: TrainingOptions | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as the manifest holds them."""
@@ -43,11 +72,13 @@ class CompileOptions:
     def from_json(cls, found: Mapping[str, Any]) -> CompileOptions:
         """The options that :meth:`to_json` wrote; TypeError, KeyError or ValueError for anything else."""
         shapes = {name: tuple(shape) for name, shape in found["input_shapes"].items()}
+        training = found.get("training")
         return cls(
             **{
                 **found,
                 "input_shapes": shapes,
                 "profile": Profile(found["profile"]),
                 "batchnorm": BatchNorm(found["batchnorm"]),
+                "training": None if training is None else TrainingOptions(**training),
             }
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ class GraphBuilder:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._counts: dict[str, int] = {}
 
-    def input(self, name: str, shape: Sequence[int], dtype: int = TensorProto.FLOAT) -> str:
-        """A graph input."""
+    def input(self, name: str, shape: Sequence[int | str], dtype: int = TensorProto.FLOAT) -> str:
+        """A graph input; a name in place of an extent leaves it open."""
         self._inputs.append(helper.make_tensor_value_info(name, dtype, list(shape)))
         return name
 
@@ -110,7 +110,7 @@ class GraphBuilder:
         """An fp32 scalar initializer."""
         return self.weight(name, np.asarray(value, np.float32))
 
-    def model(self, outputs: dict[str, Sequence[int]]) -> onnx.ModelProto:
+    def model(self, outputs: Mapping[str, Sequence[int | str]]) -> onnx.ModelProto:
         """The finished model; ``outputs`` gives names of fp32 values and their shapes."""
         infos = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))

@@ -9,6 +9,8 @@ import click
 from flexc import api
 from flexc.cli.options import InputShape, shapes_by_name
 from flexc.cli.progress import show_remark, working_on
+from flexc.cli.training_options import training_options
+from flexc.options import TrainingOptions
 
 
 @click.command("compile", short_help="Compile an ONNX model into an artefact folder.")
@@ -43,6 +45,8 @@ from flexc.cli.progress import show_remark, working_on
     "--rounding", type=click.Choice(["nearest", "truncate", "stochastic"]),
     help="Rounding of every quantization, instead of the policy's.",
 )  # fmt: skip
+@click.option("--train", is_flag=True, help="Compile a training step: forward, backward and update.")
+@training_options
 @click.option(
     "--dump-ir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
     help="Write the IR after each pass to a numbered file.",
@@ -70,6 +74,12 @@ def compile_command(
     batchnorm: str,
     target: str,
     rounding: str | None,
+    train: bool,
+    loss: str,
+    optimizer: str,
+    momentum: float,
+    weight_decay: float,
+    freeze: str,
     dump_ir: Path | None,
     print_ir_after: tuple[str, ...],
     verify_each: bool,
@@ -82,12 +92,20 @@ def compile_command(
     The folder holds manifest.json, graph.mlir, weights.safetensors, executor.py (a NumPy program that runs
     alone), stream.bin and stream.s (the instruction stream and its listing) and schedule.json.
 
+    With --train it is a training step: its inputs are the model's, the labels, the learning rate, the step's
+    number, weights and state; its outputs the loss, the next weights and the next state. It runs on the
+    executor, and its folder holds no stream and no schedule. Other options of training need --train.
+
     \b
     Examples:
       flexc compile resnet18.onnx -o resnet18.flexc --batch 1
       flexc compile model.onnx -o out --input-shape x=1,3,48,192 --policy FB12 --target flexblock-edge
+      flexc compile model.onnx -o step.flexc --train --batch 64 --optimizer adam
       flexc compile model.onnx -o out --print-ir-after insert-quantize --timing
     """
+    training = TrainingOptions(
+        loss=loss, optimizer=optimizer, momentum=momentum, weight_decay=weight_decay, freeze=freeze
+    )
     debugging = api.Debugging(verify_each, print_ir_after, dump_ir, timing, reproducer)
     with working_on(f"compiling {model.name}") as show:
         program = api.compile(
@@ -101,6 +119,7 @@ def compile_command(
             batchnorm=batchnorm,
             target=target,
             rounding=rounding,
+            training=training if train else None,
             debugging=debugging,
             remark=show_remark,
             progress=lambda step: show(f"compiling {model.name}: {step}"),

@@ -1,0 +1,43 @@
+"""Options of the commands that make a training step: loss, optimizer and their constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from flexc.options import TrainingOptions
+
+_DEFAULTS = TrainingOptions()
+_NUMBER = click.FloatRange(min=0)
+_SHARE = click.FloatRange(min=0, max=1, max_open=True)
+
+OPTIONS = (
+    click.option(
+        "--loss", type=click.Choice(["cross-entropy", "mse"]), default=_DEFAULTS.loss, show_default=True,
+        help="Loss of the training step; a softmax at the model's end is part of cross-entropy.",
+    ),
+    click.option(
+        "--optimizer", type=click.Choice(["sgd", "adam"]), default=_DEFAULTS.optimizer, show_default=True,
+        help="How the training step updates weights.",
+    ),
+    click.option(
+        "--momentum", type=_SHARE, default=_DEFAULTS.momentum, show_default=True, help="SGD's momentum."
+    ),
+    click.option(
+        "--weight-decay", type=_NUMBER, default=_DEFAULTS.weight_decay, show_default=True,
+        help="Share of a weight that is added to its gradient.",
+    ),
+    click.option(
+        "--freeze", default="", metavar="PATTERNS",
+        help="Names of weights to leave alone, with commas between, such as 'stem.*,*.bias'.",
+    ),
+)  # fmt: skip
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``OPTIONS`` to a command."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command

@@ -1,0 +1,107 @@
+"""Compiling training steps: what the program takes and gives, and its artefact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+
+import flexc
+from flexc import artefact
+from flexc.cli import main
+from flexc.diagnostics import CompileError
+from flexc.options import TrainingOptions
+from models.make_small_resnet import make_small_resnet
+from tests.json_schema import violations
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    onnx.save(make_small_resnet(size=6, classes=3, widths=(4, 8)), path)
+    return path
+
+
+def step_inputs(program: flexc.Program) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    given = {name: np.asarray(program.graph.weights.get(name)) for name in program.carried}
+    return {
+        **given,
+        "input": rng.standard_normal((BATCH, 1, 6, 6)).astype(np.float32),
+        "labels": np.arange(BATCH) % 3,
+        "learning_rate": np.asarray(0.1, np.float32),
+        "step": np.asarray(1),
+    }
+
+
+def test_a_step_gives_the_next_weights(model: Path) -> None:
+    program = flexc.compile(model, batch=BATCH, training=TrainingOptions())
+    given = step_inputs(program)
+    results = program.run(given)
+    assert results["loss"] > 0
+    assert set(program.carried) <= set(results)
+    assert not np.array_equal(results["stem.conv.weight"], given["stem.conv.weight"])
+
+
+def test_the_learning_rate_is_an_input(model: Path) -> None:
+    program = flexc.compile(model, batch=BATCH, training=TrainingOptions(momentum=0.0))
+    given = step_inputs(program)
+    given["learning_rate"] = np.asarray(0, np.float32)
+    results = program.run(given)
+    np.testing.assert_array_equal(results["stem.conv.weight"], given["stem.conv.weight"])
+
+
+def test_a_saved_step_computes_what_it_did_and_has_no_stream(model: Path, tmp_path: Path) -> None:
+    options = TrainingOptions(optimizer="adam", loss="mse", weight_decay=0.01)
+    program = flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=options)
+    loaded = flexc.load(tmp_path / "a")
+    assert loaded.options == program.options
+    assert loaded.options.training is not None
+    assert loaded.options.training.loss == "mean-squared-error"
+    assert not (tmp_path / "a" / artefact.STREAM).exists()
+    given = step_inputs(program)
+    given["targets"] = np.ones((BATCH, 3), np.float32)
+    del given["labels"]
+    before, after = program.run(given), loaded.run(given)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    for ask in (lambda: loaded.stream, lambda: loaded.schedule, lambda: loaded.run(given, engine="both")):
+        with pytest.raises(CompileError, match="FX536"):
+            ask()
+
+
+def test_the_manifest_follows_its_schema(model: Path, tmp_path: Path) -> None:
+    flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=TrainingOptions())
+    text = (tmp_path / "a" / artefact.MANIFEST).read_text()
+    assert violations(json.loads(text), "manifest.json") == []
+
+
+def test_an_inference_artefact_may_not_lack_its_stream(model: Path, tmp_path: Path) -> None:
+    flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=TrainingOptions())
+    path = tmp_path / "a" / artefact.MANIFEST
+    found = json.loads(path.read_text())
+    found["options"]["training"] = None
+    path.write_text(json.dumps(found))
+    with pytest.raises(CompileError, match="FX513"):
+        flexc.load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("wrong", [TrainingOptions(loss="hinge"), TrainingOptions(optimizer="lion")])
+def test_an_unknown_choice_is_an_error(model: Path, wrong: TrainingOptions) -> None:
+    with pytest.raises(CompileError, match="FX310"):
+        flexc.compile(model, batch=BATCH, training=wrong)
+
+
+def test_the_command(model: Path, tmp_path: Path) -> None:
+    arguments = ["compile", str(model), "-o", str(tmp_path / "a"), "--batch", "4", "--train"]
+    result = CliRunner().invoke(main, [*arguments, "--optimizer", "adam", "--freeze", "stem.*"])
+    assert result.exit_code == 0, result.output
+    program = flexc.load(tmp_path / "a")
+    assert "block0.1.conv.weight/square" in program.carried
+    assert "stem.conv.weight" not in program.carried

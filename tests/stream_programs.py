@@ -157,7 +157,7 @@ def conv_program(case: ConvCase, seed: int = 0) -> ConvProgram:
         mantissa_bits=case.mantissa_bits[1],
         tile=(1, case.groups[1], 1, 1),
     )
-    bias = rng.standard_normal(case.outputs).astype(np.float32)
+    bias = exponents_apart(rng, (case.outputs,), 0, 2 * case.magnitude)
     conv = numerics.block_conv(
         x, weight, bias, stride=(case.stride,) * 2, pads=(case.pad,) * 4, dilation=(1, 1), group=1
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -200,11 +202,14 @@ def test_exponents_may_change_while_mantissas_are_held() -> None:
         lane=(5, 4),
         unit=(4, 1),
     )
+    both = bench.given(np.stack([b.exponent, b.exponent + np.uint8(3)]), Format.E8)
+    result = bench.result("y", (2, 3, 2), Format.F32)
+    turn = Dim(1, limit=2, loop=(1, 0, 0, 0, 0, 0))
+    bench.records.append(Record(Opcode.LOOP, count=2))
+    bench.load(replace(loaded[3], stride=(0, *loaded[3].stride)), both, [turn, *whole((2, 1))])
     bench.records.append(product)
-    bench.store(bench.result("first", (3, 2), Format.F32), acc, whole((3, 2)))
-    larger = bench.given(b.exponent + np.uint8(3), Format.E8)
-    bench.load(loaded[3], larger, whole((2, 1)))
-    bench.records.append(product)
-    bench.store(bench.result("second", (3, 2), Format.F32), acc, whole((3, 2)))
-    found = bench.run()
-    assert np.array_equal(found["second"], 8 * found["first"])
+    bench.store(result, replace(acc, stride=(0, *acc.stride)), [turn, *whole((3, 2))])
+    bench.records.append(Record(Opcode.END))
+    first, second = bench.run()["y"]
+    assert first.any()
+    assert np.array_equal(second, 8 * first)

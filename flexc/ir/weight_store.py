@@ -64,7 +64,7 @@ class WeightStore:
         for key, block in self._blocks.items():
             arrays[f"{key}.mantissa"] = block.mantissa
             arrays[f"{key}.exponent"] = block.exponent
-        save_file({key: np.ascontiguousarray(array) for key, array in sorted(arrays.items())}, path)
+        save_file({key: np.asarray(array, order="C") for key, array in sorted(arrays.items())}, path)
 
     @classmethod
     def load(cls, path: Path) -> WeightStore:

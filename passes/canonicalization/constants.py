@@ -47,5 +47,5 @@ def fold(op: IRDLOperation, graph: Graph) -> bool:
     if value.dtype != ELEMENT_DTYPES[result.type.element_type] or value.shape != shape_of(result):
         raise TypeError(f"{op.name}: kernel gives {value.dtype}{list(value.shape)}, the op has {result.type}")
     key = result.name_hint or op.name.removeprefix("nn.")
-    replace(op, insert_constant(op, graph, np.ascontiguousarray(value), key).out)
+    replace(op, insert_constant(op, graph, np.asarray(value, order="C"), key).out)
     return True

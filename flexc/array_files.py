@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flexc.diagnostics import Place, error
+from flexc.output_file import write_file
 
 Array = npt.NDArray[Any]
 
@@ -40,16 +41,14 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
 
     Any name will do, those of the parameters of ``numpy.savez`` too.
     """
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.resolve().parent) as folder:
-            new = Path(folder) / "new.npz"
-            with zipfile.ZipFile(new, "w") as archive:
-                for name, array in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-            os.replace(new, path)
-    except OSError as cause:
-        raise error("FX506", f"cannot write: {cause.strerror or cause}", place=Place(str(path))) from cause
+
+    def write(new: Path) -> None:
+        with zipfile.ZipFile(new, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+    write_file(path, write)
 
 
 def write_npy(folder: Path, arrays: Mapping[str, Array]) -> None:

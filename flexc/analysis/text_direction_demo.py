@@ -16,10 +16,11 @@ import numpy.typing as npt
 from flexc.analysis.compare import run_onnxruntime
 from flexc.api import Program, compile
 from flexc.datasets.text_direction import LabelledImages
-from flexc.diagnostics import error
+from flexc.diagnostics import Place, error
 
 MODEL_NAME = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
 INPUT = "x"
+DIRECTIONS = 2
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Demonstration:
 def find_model(path: Path | None) -> Path:
     """``path``, or the classifier in a checkout's models folder; CompileError FX550 where there is none."""
     if path is not None:
+        if not path.is_file():
+            raise error("FX550", "the classifier is not there", place=Place(str(path)))
         return path
     found = Path(__file__).resolve().parents[2] / "models" / MODEL_NAME
     if not found.is_file():
@@ -95,26 +98,47 @@ def demonstrate(
     """Compiles ``model`` for each of ``PRECISIONS`` into a folder of ``output``, and measures.
 
     ``data`` holds a multiple of ``batch`` images. ``progress`` is told what is being done.
+    Raises CompileError for a model that does not compile, and FX553 for one that is no classifier of such
+    images.
     """
     output.mkdir(parents=True, exist_ok=True)
-    progress("onnxruntime")
-    (scores,) = run_onnxruntime(model, {INPUT: data.images}).values()
-    expected = scores.argmax(axis=1)
-    rows = []
+    shape = (batch, *data.images.shape[1:])
+    programs = []
     for precision in PRECISIONS:
         progress(f"{precision.label}: compiling")
         program = compile(
             model,
             output=output / precision.label.replace(", ", "-").replace(" ", "-"),
-            batch=batch,
-            input_shapes={INPUT: (batch, *data.images.shape[1:])},
+            input_shapes={INPUT: shape},
             policy=precision.policy,
             profile=precision.profile,
             batchnorm=precision.batchnorm,
             target=target,
         )
-        rows.append(_measure(precision, program, data, expected, batch, progress))
-    return Demonstration(len(data.labels), float((expected == data.labels).mean()), target, tuple(rows))
+        _check_classifier(program, shape)
+        programs.append(program)
+    progress("onnxruntime")
+    (scores,) = run_onnxruntime(model, {INPUT: data.images}).values()
+    expected = scores.argmax(axis=1)
+    rows = tuple(
+        _measure(precision, program, data, expected, batch, progress)
+        for precision, program in zip(PRECISIONS, programs, strict=True)
+    )
+    return Demonstration(len(data.labels), float((expected == data.labels).mean()), target, rows)
+
+
+def _check_classifier(program: Program, shape: tuple[int, ...]) -> None:
+    takes = [(spec.name, spec.shape) for spec in program.inputs]
+    gives = [spec.shape for spec in program.outputs]
+    scores = (shape[0], DIRECTIONS)
+    if takes != [(INPUT, shape)] or gives != [scores]:
+        inputs, outputs = (", ".join(map(str, specs)) for specs in (program.inputs, program.outputs))
+        raise error(
+            "FX553",
+            f"no classifier of text lines, which takes {INPUT} {list(shape)} and gives scores {list(scores)}",
+            place=Place(program.source.path),
+            detail=f"takes {inputs}, gives {outputs}",
+        )
 
 
 def _measure(

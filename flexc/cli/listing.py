@@ -11,6 +11,7 @@ from flexc.backends.stream.encode import encode, read_stream
 from flexc.backends.stream.listing import disassemble as disassemble_stream
 from flexc.backends.stream.listing import initial_bytes
 from flexc.diagnostics import Place, error
+from flexc.output_file import write_file
 
 
 @click.command("assemble", short_help="Turn the listing of an instruction stream into its binary.")
@@ -29,7 +30,8 @@ def assemble(listing: Path, output: Path) -> None:
         text = listing.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
         raise error("FX534", f"the listing cannot be read: {failure}", place=Place(str(listing))) from failure
-    output.write_bytes(encode(assemble_text(text, listing.parent, str(listing))))
+    binary = encode(assemble_text(text, listing.parent, str(listing)))
+    write_file(output, lambda new: new.write_bytes(binary))
     click.echo(f"wrote {output}")
 
 
@@ -43,6 +45,6 @@ def disassemble(stream: Path, output: Path) -> None:
     """Disassemble STREAM.bin into a listing that `flexc assemble` turns into the same bytes."""
     found = read_stream(stream)
     data = output.with_suffix(".data")
-    data.write_bytes(initial_bytes(found))
-    output.write_text(disassemble_stream(found, data.name), encoding="utf-8")
+    write_file(data, lambda new: new.write_bytes(initial_bytes(found)))
+    write_file(output, lambda new: new.write_text(disassemble_stream(found, data.name), encoding="utf-8"))
     click.echo(f"wrote {output} and {data}")

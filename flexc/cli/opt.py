@@ -16,6 +16,7 @@ from flexc.diagnostics import Place, error
 from flexc.importer import load_model
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
+from flexc.output_file import write_file
 from flexc.passes.base import Pass
 from flexc.passes.manager import ALL_PASSES, run_pipeline
 from flexc.passes.pipeline_text import parse_pipeline
@@ -91,11 +92,11 @@ def opt(
         timing=timing,
     )
     if weights_output is not None:
-        graph.weights.save(weights_output)
+        write_file(weights_output, graph.weights.save)
     if output is None:
         click.echo(str(graph.module))
     else:
-        output.write_text(f"{graph.module!s}\n", encoding="utf-8")
+        write_file(output, lambda new: new.write_text(f"{graph.module!s}\n", encoding="utf-8"))
 
 
 def parse_text(text: str, name: str) -> ModuleOp:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"diagnostics", "numerics", "tensor_spec", "options", "array_files", "versioned_json"}),
+    frozenset({"diagnostics", "numerics", "tensor_spec", "options", "array_files", "output_file", "versioned_json"}),
     frozenset({"ir"}),
     frozenset({"importer", "precision", "target", "mapping", "cost", "datasets"}),
     frozenset({"passes"}),
@@ -34,6 +34,8 @@ SAME_LAYER = {
     ("scheduling", "schedule"),
     ("tensor_spec", "diagnostics"),
     ("array_files", "diagnostics"),
+    ("array_files", "output_file"),
+    ("output_file", "diagnostics"),
     ("numerics", "diagnostics"),
 }
 """Pairs (importer, imported) of one layer that may meet."""

@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"diagnostics", "numerics", "tensor_spec", "options", "array_files", "output_file", "versioned_json"}),
+    frozenset(
+        {"diagnostics", "numerics", "tensor_spec", "options", "array_files", "output_file", "versioned_json"}
+    ),
     frozenset({"ir"}),
     frozenset({"importer", "precision", "target", "mapping", "cost", "datasets"}),
     frozenset({"passes"}),

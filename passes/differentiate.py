@@ -13,6 +13,7 @@ steps"). Batch norms take the statistics of the batch. Run it on fp32 ops, befor
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,7 +30,15 @@ from flexc.passes.base import Pass
 from flexc.passes.dead_code import drop_unused_weights, erase_dead_ops
 from flexc.passes.differentiation.batch_statistics import update_running_statistics, use_batch_statistics
 from flexc.passes.differentiation.builder import Builder
-from flexc.passes.differentiation.loss import Loss, LossValue, cross_entropy, logits_of, mean_squared_error
+from flexc.passes.differentiation.dropout import draw_masks
+from flexc.passes.differentiation.loss import (
+    Loss,
+    LossValue,
+    cross_entropy,
+    logits_of,
+    mean_squared_error,
+    output_itself,
+)
 from flexc.passes.differentiation.optimizer import Adam, Optimizer, OptimizerName, Sgd
 from flexc.passes.differentiation.parameters import Choice, merge_constants, trained_constants
 from flexc.passes.differentiation.reverse import Gradients, depending_on, differentiate
@@ -45,7 +54,7 @@ class Differentiate(Pass):
 
     The optimizer and its constants; ``train`` and ``freeze`` list patterns of weight names, with commas
     between, to train beside the usual ones or to leave alone; ``statistics_momentum`` is what running
-    statistics keep of themselves in a step.
+    statistics keep of themselves in a step; ``seed`` is that of dropouts.
     """
 
     name: ClassVar[str] = "differentiate"
@@ -60,6 +69,7 @@ class Differentiate(Pass):
     statistics_momentum: float = 0.9
     train: str = ""
     freeze: str = ""
+    seed: int = 0
 
     def run(self, graph: Graph) -> bool:
         """Raises CompileError FX341 to FX345 for a model that cannot be trained so."""
@@ -75,12 +85,17 @@ class Differentiate(Pass):
         erase_dead_ops(graph)
         trained = trained_constants(graph, Choice(self.train, self.freeze))
 
-        forward = tuple(op for op in graph.main.body.block.ops if op is not end)
+        block = graph.main.body.block
+        before = set(block.ops)
         signature, build = Signature(graph), Builder(graph, end)
         with build.on_behalf_of(None, LOSS):
             found = self._loss(build, signature, output)
         learning_rate = signature.argument(LEARNING_RATE, TensorSpec(()))
         step = signature.argument(STEP, TensorSpec((), "i64"))
+        of_loss = set(block.ops) - before
+        draw_masks(graph, step, self.seed)
+        output = end.operands[0]
+        forward = tuple(op for op in block.ops if op not in of_loss and op is not end)
         signature.result(LOSS, found.loss)
         for name, value in found.metrics.items():
             signature.result(name, value)
@@ -110,7 +125,7 @@ class Differentiate(Pass):
             )
         output: SSAValue = end.operands[names.index(wanted[0])]
         spec = spec_of(output.type)
-        if spec.element != "f32" or spec.rank < 1:
+        if spec.element != "f32" or (spec.rank < 1 and self.loss != Loss.OUTPUT):
             raise error(
                 "FX341",
                 f"the output '{wanted[0]}' is {spec}",
@@ -120,8 +135,7 @@ class Differentiate(Pass):
         return logits_of(output) if self.loss == Loss.CROSS_ENTROPY else output
 
     def _loss(self, build: Builder, signature: Signature, output: SSAValue) -> LossValue:
-        of_output = cross_entropy if self.loss == Loss.CROSS_ENTROPY else mean_squared_error
-        return of_output(build, signature, output)
+        return _LOSSES[Loss(self.loss)](build, signature, output)
 
     def _optimizer(
         self, build: Builder, signature: Signature, learning_rate: SSAValue, step: SSAValue
@@ -165,6 +179,13 @@ class Differentiate(Pass):
                 place=Place(graph.file),
                 hint="see 'train' and 'freeze', and whether the output depends on any weight",
             )
+
+
+_LOSSES: Mapping[Loss, Callable[[Builder, Signature, SSAValue], LossValue]] = {
+    Loss.CROSS_ENTROPY: cross_entropy,
+    Loss.MEAN_SQUARED_ERROR: mean_squared_error,
+    Loss.OUTPUT: output_itself,
+}
 
 
 def _assign_roles(graph: Graph) -> None:

@@ -54,6 +54,7 @@ def differentiation_of(options: TrainingOptions) -> Differentiate:
         statistics_momentum=options.statistics_momentum,
         train=options.train,
         freeze=options.freeze,
+        seed=options.seed,
     )
 
 

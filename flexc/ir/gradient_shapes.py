@@ -107,12 +107,17 @@ def quantize(x: TensorSpec, step: TensorSpec | None = None, **_attributes: objec
     return shapes.elementwise(x)
 
 
+def dropout(x: TensorSpec, *, ratio: float) -> TensorSpec:
+    """x with a share of ``ratio`` set to zero."""
+    _require_ratio(ratio)
+    return shapes.elementwise(x)
+
+
 def dropout_mask(step: TensorSpec, *, shape: Shape, ratio: float, seed: int, node: int) -> TensorSpec:
     """A mask of any shape."""
     del seed, node
     _require_step(step)
-    if not 0 <= ratio < 1:
-        raise ShapeError(f"a dropout ratio of {ratio}", "it is at least 0 and below 1")
+    _require_ratio(ratio)
     return TensorSpec(shape)
 
 
@@ -182,6 +187,11 @@ def _require_gradient(g: TensorSpec, result: TensorSpec) -> None:
     require_float("a gradient", g)
     if g != result:
         raise ShapeError(f"a gradient {g} of a result {result}", "both have one shape")
+
+
+def _require_ratio(ratio: float) -> None:
+    if not 0 <= ratio < 1:
+        raise ShapeError(f"a dropout ratio of {ratio}", "it is at least 0 and below 1")
 
 
 def _require_step(step: TensorSpec | None) -> None:

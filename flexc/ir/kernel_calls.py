@@ -192,6 +192,7 @@ KERNEL_CALLS: dict[type[Operation], Callable[[IRDLOperation], KernelCall]] = {
     train.BatchNormGradOp: _plain("batch_norm_grad"),
     train.BatchNormOp: _plain("batch_norm_train"),
     train.DropoutMaskOp: _of_shape("dropout_mask", "shape"),
+    train.DropoutOp: _shaped("reshape"),
 }
 
 

@@ -146,6 +146,20 @@ class BatchNormGradOp(TensorOp):
 
 
 @irdl_op_definition
+class DropoutOp(TensorOp):
+    """A dropout of the model: ``x`` itself, until differentiate multiplies it by a mask."""
+
+    name = "train.dropout"
+    RULE = staticmethod(gradient_shapes.dropout)
+    x = operand_def(_tensor)
+    ratio = attr_def(base(FloatAttr))
+    out = result_def(_tensor)
+    source = opt_attr_def(SourceAttr)
+    traits = traits_def(Pure())
+    assembly_format = "$x attr-dict `:` type($x) `->` type($out)"
+
+
+@irdl_op_definition
 class DropoutMaskOp(TensorOp):
     """``1 / (1 - ratio)`` with probability 1 - ratio, otherwise 0, by random bits."""
 
@@ -164,7 +178,7 @@ class DropoutMaskOp(TensorOp):
         return {"shape": spec_of(self.out.type).shape}
 
 
-TRAIN = Dialect("train", [BatchNormOp, BatchNormGradOp, DropoutMaskOp], [RoleAttr])
+TRAIN = Dialect("train", [BatchNormOp, BatchNormGradOp, DropoutOp, DropoutMaskOp], [RoleAttr])
 
 
 def role_of(op: Operation) -> RoleAttr | None:

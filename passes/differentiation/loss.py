@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 from xdsl.ir import SSAValue
 
+from flexc.diagnostics import Place, error
 from flexc.ir import nn
 from flexc.ir.shapes import TensorSpec
 from flexc.passes.differentiation.builder import Builder, shape_of
@@ -21,6 +22,8 @@ class Loss(StrEnum):
 
     CROSS_ENTROPY = "cross-entropy"
     MEAN_SQUARED_ERROR = "mean-squared-error"
+    OUTPUT = "output"
+    """The model computes it: its output has one element."""
 
 
 @dataclass(frozen=True)
@@ -80,3 +83,16 @@ def mean_squared_error(b: Builder, signature: Signature, output: SSAValue) -> Lo
     squares = b.op(nn.MulOp, difference, difference)
     loss = b.op(nn.ReduceMeanOp, squares, axes=tuple(range(len(shape))), keepdims=False)
     return LossValue(loss, b.op(nn.MulOp, difference, b.scalar(2 / prod(shape))))
+
+
+def output_itself(b: Builder, _signature: Signature, output: SSAValue) -> LossValue:
+    """The loss that the model computes. CompileError FX341 if it is not one number."""
+    shape = shape_of(output)
+    if prod(shape) != 1:
+        raise error(
+            "FX341",
+            f"an output of shape {list(shape)} is no loss",
+            place=Place(b.graph.file),
+            hint="a model's own loss has one element; otherwise choose a loss",
+        )
+    return LossValue(b.reshape(output, ()), b.expand(b.scalar(1), shape))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flexc import numerics
 from flexc.diagnostics import CompileError
 from flexc.ir.program import PARAMETERS, STATE, Graph, names_of, parse_module
 from flexc.ir.train import role_of
@@ -15,6 +16,7 @@ from flexc.passes.differentiate import Differentiate
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
 from flexc.passes.pipeline_text import parse_pipeline
+from tests.evaluate import evaluate
 from tests.training_models import small_mobilenet, small_resnet
 from tests.training_steps import Trainer, trainer, trainer_of
 
@@ -245,3 +247,65 @@ def test_options_are_text() -> None:
         loss=Loss.MEAN_SQUARED_ERROR, optimizer=OptimizerName.ADAM, weight_decay=0.01
     )
     assert str(parsed) == text
+
+
+DROPOUT = TEXT.replace(
+    "%logits = nn.matmul %x",
+    "%kept = train.dropout %x {ratio = 0.5 : f32} : tensor<4x3xf32> -> tensor<4x3xf32>\n"
+    "  %logits = nn.matmul %kept",
+)
+
+
+def test_dropout_draws_a_mask_a_step() -> None:
+    graph = Graph(parse_module(DROPOUT))
+    for key, array in (("w", W), ("b", B), ("half", HALF)):
+        graph.weights.add(key, array)
+    Differentiate(output="p", momentum=0, seed=7).run(graph)
+    graph.module.verify()
+    text = str(graph.module)
+    assert str(parse_module(text)) == text
+    run = trainer_of(graph)
+    given = batch()
+    w, b = W.astype(np.float64), B.astype(np.float64)
+    for step in (1, 2, 3):
+        bits = numerics.random_bits((4, 3), seed=7, stream=step * 4096 + 4095)
+        kept = np.where(bits >= 1 << 15, given["x"] * 2.0, 0.0)
+        dw, db, loss = gradient(kept, w, b)
+        np.testing.assert_allclose(run.step(given, 0.25)["loss"], loss, rtol=1e-5)
+        w, b = w - 0.25 * dw, b - 0.25 * db
+        np.testing.assert_allclose(run.carried["w"], w, rtol=1e-5)
+
+
+def test_dropout_changes_nothing_outside_of_training() -> None:
+    graph = Graph(parse_module(DROPOUT))
+    x = batch()["x"]
+    for key, array in (("w", W), ("b", B), ("half", HALF)):
+        graph.weights.add(key, array)
+    for name, found in evaluate(graph, {"x": x}).items():
+        np.testing.assert_array_equal(found, evaluate(linear(), {"x": x})[name])
+
+
+def test_a_loss_that_the_model_computes() -> None:
+    text = """
+    func.func @main(%x: tensor<4x3xf32>, %t: tensor<4x2xf32>) -> tensor<1xf32>
+        attributes {inputs = ["x", "t"], outputs = ["loss"]} {
+      %w = nn.constant "w" : tensor<3x2xf32>
+      %y = nn.matmul %x, %w : tensor<4x3xf32>, tensor<3x2xf32> -> tensor<4x2xf32>
+      %d = nn.sub %y, %t : tensor<4x2xf32>, tensor<4x2xf32> -> tensor<4x2xf32>
+      %s = nn.mul %d, %d : tensor<4x2xf32>, tensor<4x2xf32> -> tensor<4x2xf32>
+      %m = nn.reduce_mean %s {axes = array<i64: 0, 1>, keepdims = false} : tensor<4x2xf32> -> tensor<f32>
+      %loss = nn.reshape %m : tensor<f32> -> tensor<1xf32>
+      func.return %loss : tensor<1xf32>
+    }
+    """
+    graph = Graph(parse_module(text))
+    graph.weights.add("w", W)
+    Differentiate(loss=Loss.OUTPUT, momentum=0).run(graph)
+    graph.module.verify()
+    x, targets = batch()["x"], np.arange(8, dtype=np.float32).reshape(4, 2)
+    results = trainer_of(graph).step({"x": x, "t": targets}, 0.5)
+    difference = (x @ W - targets).astype(np.float64)
+    np.testing.assert_allclose(results["loss"], (difference**2).mean(), rtol=1e-5)
+    np.testing.assert_allclose(results["w"], W - 0.5 * x.T @ (difference / 4), rtol=1e-5)
+    with pytest.raises(CompileError, match="FX341"):
+        Differentiate(loss=Loss.OUTPUT, output="p").run(linear())

@@ -156,7 +156,7 @@ def test_infinite_parameters_are_python() -> None:
 
 def test_kernels_take_the_keywords_of_their_ops() -> None:
     for op_class in operations():
-        if op_class in (nn.ConstantOp, bfp.ConstantOp, bfp.QuantizeOp, lightnorm.InferOp):
+        if op_class in (nn.ConstantOp, bfp.ConstantOp, bfp.QuantizeOp, lightnorm.InferOp, train.DropoutOp):
             continue
         attributes = op_class.get_irdl_definition().attributes  # type: ignore[attr-defined]
         function = _FUNCTIONS.get(op_class.name, op_class.name.split(".")[1])

@@ -13,6 +13,7 @@ from flexc.diagnostics import CompileError
 from flexc.ir.program import PARAMETERS, STATE, Graph, names_of, parse_module
 from flexc.ir.train import role_of
 from flexc.passes.differentiate import Differentiate
+from flexc.passes.differentiation.kept import kept_for_backward
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
 from flexc.passes.pipeline_text import parse_pipeline
@@ -309,3 +310,20 @@ def test_a_loss_that_the_model_computes() -> None:
     np.testing.assert_allclose(results["w"], W - 0.5 * x.T @ (difference / 4), rtol=1e-5)
     with pytest.raises(CompileError, match="FX341"):
         Differentiate(loss=Loss.OUTPUT, output="p").run(linear())
+
+
+def test_only_what_gradients_read_is_kept(tmp_path: Path) -> None:
+    run = trainer(small_resnet(), tmp_path, Differentiate())
+    kept = [str(value.name_hint) for value in kept_for_backward(run.graph)]
+    block_b = [name for name in kept if name.startswith(("b_", "relu_3", "relu_4"))]
+
+    def statistics(name: str) -> list[str]:
+        return [f"{name}_bn_out_{word}" for word in ("mean", "var", "scale")]
+
+    # Of a batch norm its input and vectors, of a relu its output, which is the next convolution's input.
+    assert block_b == [
+        *("b_1_conv_out", *statistics("b_1"), "relu_3_out", "b_2_conv_out", *statistics("b_2")),
+        *("b_shortcut_conv_out", *statistics("b_shortcut"), "relu_4_out"),
+    ]
+    with pytest.raises(ValueError, match="no training step"):
+        kept_for_backward(linear())

@@ -28,7 +28,9 @@ from flexc.options import TrainingOptions
     "--policy", default="FB16", show_default=True, metavar="NAME|FILE",
     help="Precision of every operand; `flexc policies` lists the names.",
 )  # fmt: skip
-@click.option("--everywhere", is_flag=True, help="Leave out the policy's exceptions, such as first and last layers.")
+@click.option(
+    "--everywhere", is_flag=True, help="Leave out the policy's exceptions, such as first and last layers."
+)
 @click.option(
     "--profile", type=click.Choice(["flexblock", "fp32"]), default="flexblock", show_default=True,
     help="Arithmetic of the accelerator, or fp32 without quantization.",

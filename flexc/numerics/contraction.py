@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.contraction_bounds import bound_pays, columns_bound, rows_bound, rows_exact_as_a_whole
 from flexc.numerics.contraction_reference import block_matmul_reference
@@ -117,8 +118,7 @@ def block_matmul(
     if dtype is None:
         return block_matmul_reference(a, b, bias)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        contract = _matmul_shared if len(b.shape) == 2 else _matmul_batched
-        y = contract(a, b, segments, dtype)
+        y = _matmul(a, b, segments, dtype)
         if bias is not None:
             y += bias
     require_finite_result(y, a, b, a.shape[-1], bias, "block_matmul")
@@ -139,6 +139,18 @@ def require_finite_result(
     if bias is not None:
         require_finite(bias, op, "bias")
     require_finite(y, op, "y")
+
+
+def _matmul(
+    a: BlockTensor, b: BlockTensor, segments: Sequence[slice], dtype: FloatDtype
+) -> NDArray[np.float32]:
+    if len(b.shape) > 2:
+        return _matmul_batched(a, b, segments, dtype)
+    if use_compiled():
+        from flexc.numerics.compiled import convolution as compiled
+
+        return compiled.matmul_shared(a, b, segments, dtype)
+    return _matmul_shared(a, b, segments, dtype)
 
 
 def _matmul_shared(

@@ -14,6 +14,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.contraction import (
@@ -82,7 +83,13 @@ def _conv(
     channels = w.shape[1]
     runs = [run_slices(channels, (g * channels, x.tile[1]), (0, w.tile[1])) for g in range(geometry.group)]
     dtype = exact_dtype(x, w, max(longest(cut) for cut in runs))
-    return None if dtype is None else _conv_by_patches(x, w, bias, geometry, runs, dtype)
+    if dtype is None:
+        return None
+    if use_compiled():
+        from flexc.numerics.compiled import convolution as compiled
+
+        return compiled.conv_by_patches(x, w, bias, geometry, runs, dtype)
+    return _conv_by_patches(x, w, bias, geometry, runs, dtype)
 
 
 def _conv_by_patches(

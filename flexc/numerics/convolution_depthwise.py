@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.convolution_geometry import ConvGeometry
@@ -23,12 +24,21 @@ def depthwise_conv(
 ) -> NDArray[np.float32]:
     """y [N, spatial..., O] of w [O, 1, kernel...], taps separate."""
     outputs, line = w.shape[0], geometry.y_spatial[-1]
-    phases = _phases(x.values, geometry, outputs // geometry.group)
+    last = channels_last(x.values)
+    if outputs > geometry.group:
+        last = np.repeat(last, outputs // geometry.group, axis=-1)
+    if use_compiled():
+        from flexc.numerics.compiled import depthwise as compiled
+
+        taps = w.prepared("taps", lambda: _repeated_taps(w.values, 1))
+        y = compiled.depthwise_conv(np.ascontiguousarray(last), taps, geometry)
+        return y if bias is None else np.add(y, bias, out=y)
+    phases = _phases(last, geometry)
     windows = [phases[_window(geometry, tap)] for tap in np.ndindex(geometry.kernel)]
     # Weights as long as a line of outputs make one inner loop of it, where it is not too long.
     repeats = line if line * outputs <= _LONGEST_LINE else 1
     taps = w.prepared(f"taps for {repeats}", lambda: _repeated_taps(w.values, repeats))
-    last = np.float32(0) if bias is None else bias + np.float32(0)
+    closing = np.float32(0) if bias is None else bias + np.float32(0)
 
     y = aligned_empty((x.shape[0], *geometry.y_spatial, outputs), np.float32)
     blocks = list(blocks_of(y.shape[:-1], max(1, _BLOCK_ELEMENTS // outputs)))
@@ -41,7 +51,7 @@ def depthwise_conv(
             np.multiply(window[block], tap, out=product)
             np.add(acc, product, out=acc)
         # A zero of sign + added last does what starting from it would.
-        np.add(acc, last, out=acc)
+        np.add(acc, closing, out=acc)
     return y
 
 
@@ -51,22 +61,19 @@ def _repeated_taps(w: NDArray[np.float32], repeats: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.broadcast_to(taps[:, np.newaxis], (len(taps), repeats, taps.shape[1])))
 
 
-def _phases(x: NDArray[np.float32], geometry: ConvGeometry, multiplier: int) -> NDArray[np.float32]:
-    """x [N, C, ..., W] padded, as [N, ..., stride, ceil(padded W / stride), C * multiplier].
+def _phases(last: NDArray[np.float32], geometry: ConvGeometry) -> NDArray[np.float32]:
+    """[N, ..., W, C] padded, as [N, ..., stride, ceil(padded W / stride), C].
 
     The last axis is dealt out by its stride, so that what a tap reads of a line is contiguous.
     """
     stride, begin = geometry.stride[-1], geometry.pads_begin[-1]
-    last = channels_last(x)
-    if multiplier > 1:
-        last = np.repeat(last, multiplier, axis=-1)
     *outer, padded_width = (
         size + before + after
         for size, before, after in zip(
             geometry.x_spatial, geometry.pads_begin, geometry.pads_end, strict=True
         )
     )
-    shape = (x.shape[0], *outer, stride, -(-padded_width // stride), last.shape[-1])
+    shape = (last.shape[0], *outer, stride, -(-padded_width // stride), last.shape[-1])
     phases = aligned_empty(shape, np.float32)
     phases.fill(0)
     inside = tuple(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Float32Array = NDArray[np.float32]
 UnaryKernel = Callable[[Float32Array], Float32Array]
+FillingKernel = Callable[[Float32Array, Float32Array], None]
 BinaryKernel = Callable[[Float32Array, Float32Array], Float32Array]
 
 BLOCK_ELEMENTS = 1 << 14
@@ -37,15 +38,24 @@ def map_blocks(name: str, kernel: UnaryKernel, x: Float32Array) -> Float32Array:
 
     Raises TypeError when x is not fp32.
     """
+
+    def by_blocks(dense: Float32Array, out: Float32Array) -> None:
+        for start in range(0, dense.size, BLOCK_ELEMENTS):
+            stop = start + BLOCK_ELEMENTS
+            out[start:stop] = kernel(dense[start:stop])
+
+    return map_dense(name, by_blocks, x)
+
+
+def map_dense(name: str, fill: FillingKernel, x: Float32Array) -> Float32Array:
+    """:func:`map_blocks` by a kernel that takes all elements and the array for the results."""
     x = np.asarray(x)
     require_float32(name, x)
     order = memory_order(x)
     dense = np.ascontiguousarray(x.transpose(order)).reshape(-1)
     out = np.empty_like(dense)
     with np.errstate(all="ignore"):
-        for start in range(0, dense.size, BLOCK_ELEMENTS):
-            stop = start + BLOCK_ELEMENTS
-            out[start:stop] = kernel(dense[start:stop])
+        fill(dense, out)
     return _restore(out, x.shape, order)
 
 

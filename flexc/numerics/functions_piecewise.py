@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.numerics.elementwise import Float32Array, map_blocks, select
+from flexc.numerics.acceleration import use_compiled
+from flexc.numerics.elementwise import Float32Array, map_blocks, map_dense, select
 
 F = np.float32
 Number = TypeVar("Number", bound=np.number)
@@ -46,6 +47,8 @@ def absolute(x: NDArray[Number]) -> NDArray[Number]:
 
 def relu(x: Float32Array) -> Float32Array:
     """x where x > 0, otherwise +0."""
+    if use_compiled():
+        return _cut_compiled("relu", x, 0.0, None)
     return map_blocks("relu", _maximum_with_zero, x)
 
 
@@ -61,6 +64,8 @@ def leaky_relu(x: Float32Array, *, alpha: float = 0.01) -> Float32Array:
 
 def clip(x: Float32Array, *, minimum: float | None = None, maximum: float | None = None) -> Float32Array:
     """min(max(x, minimum), maximum), a missing bound left out; zero results are +0."""
+    if use_compiled():
+        return _cut_compiled("clip", x, minimum, maximum)
 
     def kernel(block: Float32Array) -> Float32Array:
         bounded = block if minimum is None else np.maximum(block, F(minimum))
@@ -78,6 +83,16 @@ def hard_sigmoid(x: Float32Array, *, alpha: float = 0.2, beta: float = 0.5) -> F
 def hard_swish(x: Float32Array) -> Float32Array:
     """x * hard_sigmoid(x) with alpha = RN32(1/6) and beta = 1/2; the last product keeps its IEEE zero."""
     return map_blocks("hard_swish", lambda block: block * _hard_sigmoid_block(block, F(1 / 6), F(0.5)), x)
+
+
+def _cut_compiled(
+    name: str, x: Float32Array, minimum: float | None, maximum: float | None
+) -> Float32Array:
+    from flexc.numerics.compiled.bounds import cut
+
+    least = F(-np.inf if minimum is None else minimum)
+    largest = F(np.inf if maximum is None else maximum)
+    return map_dense(name, lambda dense, out: cut(dense, least, largest, out), x)
 
 
 def _maximum_with_zero(block: Float32Array) -> Float32Array:

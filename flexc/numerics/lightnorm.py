@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.block_float import Rounding
 from flexc.numerics.lightnorm_affine import AffineConstants, normalize_blocks
 from flexc.numerics.lightnorm_constants import (
@@ -21,7 +22,7 @@ from flexc.numerics.lightnorm_constants import (
     require_vectors,
     scale_of_range,
 )
-from flexc.numerics.lightnorm_groups import GroupLayout
+from flexc.numerics.lightnorm_groups import CHANNELS_PER_GROUP, GroupLayout
 from flexc.numerics.lightnorm_reference import lightnorm_normalize_reference
 from flexc.numerics.lightnorm_truncation import QuantizedBlocks
 from flexc.numerics.minifloat import FP10A, STATS, is_nearest, round_to
@@ -133,7 +134,12 @@ def lightnorm_normalize(
     if not constants.stay_finite():
         return lightnorm_normalize_reference(x, mean, scale, gamma_q, beta, rounding=rounding)
     layout = GroupLayout.of(x)
-    xq = QuantizedBlocks(x, layout, FP10A, FORWARD_BITS, is_nearest(rounding), op, "x")
+    nearest = is_nearest(rounding)
+    if layout.channels % CHANNELS_PER_GROUP == 0 and use_compiled():
+        from flexc.numerics.compiled import lightnorm as compiled
+
+        return compiled.normalize(x, layout, constants, nearest, op)
+    xq = QuantizedBlocks(x, layout, FP10A, FORWARD_BITS, nearest, op, "x")
     y = layout.empty()
     normalize_blocks(layout, xq.load, constants, xq.nearest, y=layout.view(y))
     return y

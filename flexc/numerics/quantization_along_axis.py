@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import BlockFormat, BlockTensor, groups_shape
 from flexc.numerics.errors import require_finite
@@ -100,21 +101,11 @@ def quantize_along_axis(
             return None
     in_memory = x.transpose(groups.order)
     source = in_memory.reshape(groups.outer, groups.length, groups.inner)
-    largest = _largest_magnitudes(source, groups)
-    exponent = (largest >> np.uint32(_FRACTION_BITS + 1)).astype(np.uint8)
-    # Zero exponents wrap to 255; groups of zeros then borrow the least exponent that is possible here.
-    if exponent.max() > _LARGEST_EXPONENT or (exponent - np.uint8(1)).min() < p + 1:
+    quantized = (_quantize_compiled if use_compiled() else _quantize_pieces)(source, groups, p)
+    if quantized is None:
         require_finite(x, "quantize", "x")
         return None
-    biased = np.maximum(exponent, np.uint8(p + 2)).astype(np.uint32)
-    values = _round_to_units(source, groups, biased, p)
-
-    # Only a group whose largest magnitude is within half a unit of 2^p can have been rounded up to it.
-    fraction = largest & np.uint32((1 << 24) - 1)
-    full = fraction >= np.uint32((1 << 24) - (1 << (24 - p)))
-    if full.any():
-        _cut_to_largest(values, groups, biased, full, p)
-
+    exponent, values = quantized
     back = np.argsort(groups.order)
     memory_groups = groups_shape(in_memory.shape, tuple(tile[axis] for axis in groups.order))
     return BlockTensor(
@@ -124,6 +115,38 @@ def quantize_along_axis(
         tile=tile,
         values=values.reshape(in_memory.shape).transpose(back),
     )
+
+
+Quantized = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""Exponents [outer, groups, inner] and values [outer, length, inner]."""
+
+
+def _quantize_compiled(source: NDArray[np.float32], groups: AxisGroups, p: int) -> Quantized | None:
+    from flexc.numerics.compiled.quantization import quantize_groups
+
+    exponent, values = quantize_groups(source, groups.extent, p)
+    return (exponent, values) if _constants_are_normal(exponent, p) else None
+
+
+def _quantize_pieces(source: NDArray[np.float32], groups: AxisGroups, p: int) -> Quantized | None:
+    largest = _largest_magnitudes(source, groups)
+    exponent = (largest >> np.uint32(_FRACTION_BITS + 1)).astype(np.uint8)
+    if not _constants_are_normal(exponent, p):
+        return None
+    biased = np.maximum(exponent, np.uint8(p + 2)).astype(np.uint32)
+    values = _round_to_units(source, groups, biased, p)
+
+    # Only a group whose largest magnitude is within half a unit of 2^p can have been rounded up to it.
+    fraction = largest & np.uint32((1 << 24) - 1)
+    full = fraction >= np.uint32((1 << 24) - (1 << (24 - p)))
+    if full.any():
+        _cut_to_largest(values, groups, biased, full, p)
+    return exponent, values
+
+
+def _constants_are_normal(exponent: NDArray[np.uint8], p: int) -> bool:
+    """Groups of zeros, whose exponents wrap to 255 here, borrow the least exponent that is possible."""
+    return bool(exponent.max() <= _LARGEST_EXPONENT and (exponent - np.uint8(1)).min() > p)
 
 
 def _largest_magnitudes(source: NDArray[np.float32], groups: AxisGroups) -> NDArray[np.uint32]:

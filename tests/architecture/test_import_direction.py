@@ -104,7 +104,10 @@ def test_onnx_stays_at_the_border(package: str, path: Path) -> None:
     ("module", "forbidden"),
     [
         ("flexc", {"numpy", "xdsl", "onnx", "onnxruntime", "click", "rich"}),
-        ("flexc.numerics", {"xdsl", "onnx", "onnxruntime", "click", "rich", "networkx", "safetensors"}),
+        (
+            "flexc.numerics",
+            {"numba", "llvmlite", "xdsl", "onnx", "onnxruntime", "click", "rich", "networkx", "safetensors"},
+        ),
         ("flexc.cli", {"xdsl", "onnx", "onnxruntime", "networkx"}),
         (
             "flexc.backends.stream.simulate",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from flexc.numerics.contraction import accumulate_segments, contract_rows, run_s
 from flexc.numerics.contraction_bounds import columns_bound, rows_bound, rows_exact_as_a_whole
 from flexc.numerics.contraction_reference import round_to_fp32
 from flexc.numerics.exact_arithmetic import FP32, FP64, SegmentProduct, cannot_overflow, exact_dtype
+
+pytestmark = pytest.mark.usefixtures("engine")
 
 Array = NDArray[np.float32]
 Matmul = Callable[..., Array]
@@ -214,9 +217,19 @@ def test_a_minus_zero_of_the_blas_becomes_zero(monkeypatch: pytest.MonkeyPatch) 
             assert not np.signbit(acc).any()
 
 
-def test_weights_are_prepared_once() -> None:
+def test_weights_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[Hashable] = []
+
+    def recording(tensor: BlockTensor, key: Hashable, build: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        def record_and_build() -> NDArray[Any]:
+            built.append(key)
+            return build()
+
+        return prepared(tensor, key, record_and_build)
+
+    prepared = BlockTensor.prepared
+    monkeypatch.setattr(BlockTensor, "prepared", recording)
     a, b = block(spread((2, 9), 1), 16, (1, 3)), block(spread((9, 2), 1, 1), 16, (3, 1))
     block_matmul(a, b)
-    prepared = b.prepared(("matrix", FP64), lambda: pytest.fail("made again"))
     block_matmul(a, b)
-    assert b.prepared(("matrix", FP64), lambda: pytest.fail("made again")) is prepared
+    assert len(built) == 1

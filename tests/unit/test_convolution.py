@@ -25,6 +25,8 @@ from flexc.numerics import convolution as convolution_module
 from flexc.numerics import convolution_depthwise as depthwise_module
 from flexc.numerics.convolution_geometry import ConvGeometry
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 Array = NDArray[np.float32]
 Shape = tuple[int, ...]
 

@@ -30,6 +30,8 @@ from flexc.numerics import (
     tanh,
 )
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 Float32Array = NDArray[np.float32]
 Function = Callable[[Float32Array], Float32Array]
 INF, NAN = math.inf, math.nan

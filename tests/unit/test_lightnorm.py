@@ -25,6 +25,8 @@ from flexc.numerics.lightnorm_reference import (
     lightnorm_normalize_reference,
 )
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 Array = NDArray[np.float32]
 LAYOUTS = ["channels_first", "channels_last", "sliced", "reversed"]
 SHAPES = [

@@ -16,6 +16,8 @@ from flexc.numerics import (
     zero_setting_error,
 )
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 Tile = tuple[int, ...]
 
 

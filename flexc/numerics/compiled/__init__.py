@@ -1,0 +1,1 @@
+"""Kernels compiled by numba, a module for each family; see :mod:`flexc.numerics.acceleration`."""

@@ -1,0 +1,83 @@
+"""Depthwise convolution, forward: a rounded product and a rounded sum for each tap (section 2).
+
+Nothing is padded: taps that fall outside x are left out. A line of outputs stays in cache for all its taps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexc.numerics.aligned import aligned_empty
+from flexc.numerics.compiled.jit import kernel
+from flexc.numerics.convolution_geometry import ConvGeometry
+
+_RANK = 3
+
+
+def depthwise_conv(
+    x: NDArray[np.float32], taps: NDArray[np.float32], geometry: ConvGeometry
+) -> NDArray[np.float32]:
+    """y [N, spatial..., C] of x [N, spatial..., C] and taps [prod(kernel), C], both contiguous."""
+    images, channels = x.shape[0], x.shape[-1]
+    y = aligned_empty((images, *geometry.y_spatial, channels), np.float32)
+    _add_taps(
+        x.reshape(-1),
+        taps.reshape(-1),
+        y.reshape(-1),
+        channels,
+        images,
+        _three(geometry.x_spatial, 1),
+        _three(geometry.y_spatial, 1),
+        _three(geometry.kernel, 1),
+        _three(geometry.stride, 1),
+        _three(geometry.dilation, 1),
+        _three(geometry.pads_begin, 0),
+    )
+    return y
+
+
+def _three(of_axes: tuple[int, ...], missing: int) -> tuple[int, ...]:
+    return (missing,) * (_RANK - len(of_axes)) + of_axes
+
+
+@kernel
+def _add_taps(
+    x: Any,
+    taps: Any,
+    y: Any,
+    channels: Any,
+    images: Any,
+    x_sizes: Any,
+    y_sizes: Any,
+    kernel_sizes: Any,
+    stride: Any,
+    dilation: Any,
+    pads_begin: Any,
+) -> None:
+    x_line, y_line = x_sizes[2] * channels, y_sizes[2] * channels
+    for output in range(images * y_sizes[0] * y_sizes[1]):
+        image, z = divmod(output // y_sizes[1], y_sizes[0])
+        line = y[output * y_line : (output + 1) * y_line]
+        line[:] = np.float32(0)
+        for outer in range(kernel_sizes[0] * kernel_sizes[1]):
+            x_z = z * stride[0] - pads_begin[0] + outer // kernel_sizes[1] * dilation[0]
+            x_y = output % y_sizes[1] * stride[1] - pads_begin[1] + outer % kernel_sizes[1] * dilation[1]
+            if not (0 <= x_z < x_sizes[0] and 0 <= x_y < x_sizes[1]):
+                continue
+            at = ((image * x_sizes[0] + x_z) * x_sizes[1] + x_y) * x_line
+            row = x[at : at + x_line]
+            for tap in range(kernel_sizes[2]):
+                at = (outer * kernel_sizes[2] + tap) * channels
+                weight = taps[at : at + channels]
+                first = tap * dilation[2] - pads_begin[2]
+                least = -(min(first, 0) // stride[2])
+                most = min(y_sizes[2], (x_sizes[2] - 1 - first) // stride[2] + 1)
+                for position in range(least, most):
+                    at = (position * stride[2] + first) * channels
+                    taken = row[at : at + channels]
+                    sums = line[position * channels : (position + 1) * channels]
+                    for c in range(channels):
+                        sums[c] = sums[c] + taken[c] * weight[c]

@@ -63,12 +63,16 @@ class GraphBuilder:
         group: int = 1,
         bias: bool = False,
         pads: int | None = None,
+        gain: float = 2.0,
     ) -> str:
-        """Square convolution from ``channels[0]`` to ``channels[1]``, padded to keep the size at stride 1."""
+        """Square convolution from ``channels[0]`` to ``channels[1]``, padded to keep the size at stride 1.
+
+        ``gain`` is 2 for an input that comes from a relu, 1 for one that was only normalized.
+        """
         inside, outside = channels
         per_group = inside // group
         fan_in = per_group * kernel * kernel
-        inputs = [x, self.normal(f"{name}.weight", (outside, per_group, kernel, kernel), fan_in)]
+        inputs = [x, self.normal(f"{name}.weight", (outside, per_group, kernel, kernel), fan_in, gain)]
         if bias:
             inputs.append(self.normal(f"{name}.bias", (outside,), fan_in))
         pad = kernel // 2 if pads is None else pads

@@ -33,6 +33,8 @@ V2_BLOCKS = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+RESIDUAL_SCALE = 0.5
+"""Gamma of the last batch norm of a block with a residual: keeps activations from growing with depth."""
 
 
 class _Layers:
@@ -52,9 +54,11 @@ class _Layers:
         stride: int = 1,
         group: int = 1,
         activation: bool = True,
+        gain: float = 2.0,
+        scale: float = 1.0,
     ) -> str:
-        y = self.builder.conv(x, channels, kernel, f"{name}.conv", stride=stride, group=group)
-        y = self.builder.batch_norm(y, channels[1], f"{name}.bn")
+        y = self.builder.conv(x, channels, kernel, f"{name}.conv", stride=stride, group=group, gain=gain)
+        y = self.builder.batch_norm(y, channels[1], f"{name}.bn", scale=scale)
         if not activation:
             return y
         return self.builder.node("Clip", [y, *self.bounds]) if self.bounds else self.builder.node("Relu", [y])
@@ -103,12 +107,14 @@ def make_mobilenet_v2(
             name = f"stage{stage}.{index}"
             y, hidden = x, inside * expansion
             if expansion != 1:
-                y = layers.conv(y, (inside, hidden), 1, f"{name}.expand")
+                y = layers.conv(y, (inside, hidden), 1, f"{name}.expand", gain=1.0)
             y = layers.conv(y, (hidden, hidden), 3, f"{name}.depthwise", stride=stride, group=hidden)
-            y = layers.conv(y, (hidden, outside), 1, f"{name}.project", activation=False)
-            x = builder.node("Add", [x, y]) if stride == 1 and inside == outside else y
+            residual = stride == 1 and inside == outside
+            scale = RESIDUAL_SCALE if residual else 1.0
+            y = layers.conv(y, (hidden, outside), 1, f"{name}.project", activation=False, scale=scale)
+            x = builder.node("Add", [x, y]) if residual else y
             inside = outside
-    x = layers.conv(x, (inside, 1280), 1, "head")
+    x = layers.conv(x, (inside, 1280), 1, "head", gain=1.0)
     return _classifier(builder, x, 1280, batch, classes)
 
 

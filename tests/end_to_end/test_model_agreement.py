@@ -14,7 +14,12 @@ import onnx
 import pytest
 
 import flexc
-from tests.end_to_end.engines import POLICIES, require_equal_bytes, require_onnxruntime_outputs
+from tests.end_to_end.engines import (
+    POLICIES,
+    require_close_engines,
+    require_equal_bytes,
+    require_onnxruntime_outputs,
+)
 from tests.end_to_end.light_models import LIGHT_MODELS, light_model
 from tests.end_to_end.model_inputs import inputs_of
 from tests.end_to_end.model_zoo import CIFAR, FULL, REDUCED, MakeModel
@@ -48,7 +53,9 @@ def check_equal_bytes(make: MakeModel, policy: str) -> None:
 
 def check_fp32(make: MakeModel) -> None:
     with written(make) as (path, inputs):
-        require_onnxruntime_outputs(path, flexc.compile(path, profile="fp32"), inputs)
+        program = flexc.compile(path, profile="fp32")
+        require_onnxruntime_outputs(path, program, inputs)
+        require_close_engines(program, inputs)
 
 
 @policies
@@ -58,7 +65,7 @@ def test_engines_give_equal_bytes(make: MakeModel, policy: str) -> None:
 
 
 @reduced_models
-def test_fp32_is_near_onnxruntime(make: MakeModel) -> None:
+def test_fp32_is_near_onnxruntime_in_both_engines(make: MakeModel) -> None:
     check_fp32(make)
 
 
@@ -71,5 +78,5 @@ def test_engines_give_equal_bytes_at_full_size(make: MakeModel, policy: str) -> 
 
 @pytest.mark.slow
 @slow_models
-def test_fp32_is_near_onnxruntime_at_full_size(make: MakeModel) -> None:
+def test_fp32_is_near_onnxruntime_in_both_engines_at_full_size(make: MakeModel) -> None:
     check_fp32(make)

@@ -1,0 +1,190 @@
+"""``flexc train``: train an ONNX model on real data, in any precision, into a run folder."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from flexc.cli.training_options import training_options
+from flexc.cli.training_progress import observing
+from flexc.options import BatchNorm, Profile, TrainingOptions
+from flexc.training.learning_rate import LearningRate, Schedule
+from flexc.training.precision_control import ControlOptions
+from flexc.training.run import Outcome, train
+from flexc.training.settings import RunSettings
+
+DYNAMIC = "dynamic"
+INTERRUPTED_STATUS = 130
+_CONTROL = ControlOptions()
+_SHARE = click.FloatRange(0, 1)
+_COUNT = click.IntRange(min=1)
+
+
+@click.command("train", short_help="Train a model on images, in any precision.")
+@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--data", required=True, metavar="mnist|digits|text-direction|FILE.npz",
+    help="What to learn: 5000 images of MNIST, 1797 digits of 8x8 pixels, rendered lines of text, or a file "
+    "with images and labels.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", "folder", required=True, metavar="RUN", type=click.Path(path_type=Path),
+    help="Folder of the run: checkpoint, metrics.csv, options.",
+)  # fmt: skip
+@click.option("--epochs", type=_COUNT, default=10, show_default=True)
+@click.option("--batch", type=_COUNT, default=50, show_default=True, help="Examples a step.")
+@click.option("--lr", type=click.FloatRange(min=0), default=0.05, show_default=True, help="Learning rate.")
+@click.option(
+    "--lr-schedule", type=click.Choice(["constant", "cosine", "steps"]), default="cosine", show_default=True,
+    help="Cosine falls to 0 at the end; steps multiply by --lr-factor every --lr-every epochs.",
+)  # fmt: skip
+@click.option("--lr-every", type=_COUNT, default=10, show_default=True, metavar="EPOCHS")
+@click.option("--lr-factor", type=_SHARE, default=0.1, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+    help="Of the order of the examples and of stochastic rounding.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Continue the run in RUN from its checkpoint.")
+@click.option(
+    "--policy", default="FB16", show_default=True, metavar="NAME|FILE|dynamic",
+    help="Precision of every operand; `dynamic` follows the zero-setting errors of the operands.",
+)  # fmt: skip
+@click.option("--everywhere", is_flag=True, help="Apply the policy to the first and the last layer too.")
+@click.option(
+    "--rounding", type=click.Choice(["nearest", "truncate", "stochastic"]),
+    help="Rounding of every quantization, instead of the policy's.",
+)  # fmt: skip
+@click.option(
+    "--profile", type=click.Choice(["flexblock", "fp32"]), default="flexblock", show_default=True,
+    help="Arithmetic of the accelerator, or fp32 without quantization.",
+)  # fmt: skip
+@click.option(
+    "--batchnorm", type=click.Choice(["lightnorm", "fp32"]), default="lightnorm", show_default=True,
+    help="Batch normalization by LightNorm, forward and backward, or in fp32.",
+)  # fmt: skip
+@training_options
+@click.option(
+    "--measure-every", type=_COUNT, default=10, show_default=True, metavar="STEPS",
+    help="Measure zero-setting errors once in so many steps.",
+)  # fmt: skip
+@click.option(
+    "--zse-low", type=_SHARE, default=_CONTROL.low, show_default=True, help="dynamic: step down below."
+)
+@click.option(
+    "--zse-high", type=_SHARE, default=_CONTROL.high, show_default=True, help="dynamic: step up above."
+)
+@click.option(
+    "--zse-hold", type=_COUNT, default=_CONTROL.hold, show_default=True, metavar="PERIODS",
+    help="dynamic: for so many periods in a row.",
+)  # fmt: skip
+@click.option(
+    "--zse-period", type=_COUNT, default=_CONTROL.period, show_default=True, metavar="STEPS",
+    help="dynamic: steps whose errors are averaged.",
+)  # fmt: skip
+@click.option(
+    "--zse-settle", type=click.IntRange(min=0), default=_CONTROL.settle, show_default=True, metavar="PERIODS",
+    help="dynamic: first periods that change nothing.",
+)  # fmt: skip
+def train_command(
+    model: Path,
+    data: str,
+    folder: Path,
+    epochs: int,
+    batch: int,
+    lr: float,
+    lr_schedule: str,
+    lr_every: int,
+    lr_factor: float,
+    seed: int,
+    resume: bool,
+    policy: str,
+    everywhere: bool,
+    rounding: str | None,
+    profile: str,
+    batchnorm: str,
+    loss: str,
+    optimizer: str,
+    momentum: float,
+    weight_decay: float,
+    freeze: str,
+    measure_every: int,
+    zse_low: float,
+    zse_high: float,
+    zse_hold: int,
+    zse_period: int,
+    zse_settle: int,
+) -> None:
+    """Train the ONNX file MODEL on the executor; its batch must be open or that of --batch.
+
+    Every epoch is tested with running statistics and leaves a checkpoint; so does an interrupt (Ctrl-C),
+    which ends with status 130. `--resume` with the same options continues to the bytes of a run without a
+    break.
+
+    \b
+    Examples:
+      flexc train small.onnx --data digits --policy FB12 -o run
+      flexc train small.onnx --data digits --policy dynamic --zse-low 0.05 -o run
+      flexc train small.onnx --data mnist --profile fp32 --batchnorm fp32 -o run --resume
+      flexc export run -o trained.onnx
+    """
+    settings = RunSettings(
+        model=str(model),
+        data=data,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=LearningRate(lr, Schedule(lr_schedule), lr_every, lr_factor),
+        policy=policy,
+        everywhere=everywhere,
+        rounding=rounding,
+        profile=Profile(profile),
+        batchnorm=BatchNorm(batchnorm),
+        seed=seed,
+        measure_every=measure_every,
+        training=TrainingOptions(
+            loss="mean-squared-error" if loss == "mse" else loss,
+            optimizer=optimizer,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            freeze=freeze,
+            seed=seed,
+        ),
+        control=ControlOptions(zse_low, zse_high, zse_hold, zse_period, zse_settle)
+        if policy == DYNAMIC
+        else None,
+    )
+    with _stop_on_signal() as stop, observing(epochs) as observer:
+        outcome = train(settings, folder, resume=resume, observer=observer, stop=stop)
+    _finish(outcome, folder)
+
+
+def _finish(outcome: Outcome, folder: Path) -> None:
+    if outcome.interrupted:
+        click.echo(f"interrupted behind step {outcome.step}; --resume continues", err=True)
+        raise SystemExit(INTERRUPTED_STATUS)
+    click.echo(f"test accuracy {outcome.metrics[-1].test_accuracy:.2%} behind step {outcome.step}")
+    click.echo(f"wrote {folder}")
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """A function that says whether SIGINT or SIGTERM came; a second signal acts as it always does."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,82 @@
+"""What ``flexc train`` shows: a line an epoch on stdout, and a bar with the epoch so far on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from flexc.training.metrics import EpochMetrics
+from flexc.training.precision_control import FORMAT_NAMES, Decision
+from flexc.training.run import Observer, StepReport
+
+
+@contextmanager
+def observing(epochs: int) -> Iterator[Observer]:
+    """An observer that prints while the context lasts."""
+    if not sys.stderr.isatty():
+        yield _Lines(epochs)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=True) as progress:
+        task = progress.add_task("", total=None)
+
+        class Bar(_Lines):
+            def step(self, report: StepReport) -> None:
+                progress.update(
+                    task, completed=report.step, total=report.steps, description=describe_step(report)
+                )
+
+        yield Bar(epochs)
+
+
+class _Lines:
+    """An observer that prints epochs and decisions."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+
+    def step(self, report: StepReport) -> None:
+        """Nothing: in a pipe an epoch is a line."""
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """Prints the epoch's line."""
+        click.echo(describe_epoch(metrics, self._epochs))
+
+    def decision(self, decision: Decision) -> None:
+        """Prints the change."""
+        before, after = FORMAT_NAMES[decision.before_bits], FORMAT_NAMES[decision.after_bits]
+        narrower = "" if decision.narrower_error is None else f" ({decision.narrower_error:.2%} narrower)"
+        where = f"{decision.point.layer} {decision.point.training_pass}"
+        click.echo(f"step {decision.step}: {where} {before} -> {after}, ZSE {decision.error:.2%}{narrower}")
+
+
+def describe_step(report: StepReport) -> str:
+    """The epoch so far in a line."""
+    parts = [f"epoch {report.epoch}", f"loss {report.loss:.4f}"]
+    if report.accuracy is not None:
+        parts.append(f"accuracy {report.accuracy:.2%}")
+    parts += [f"ZSE {name} {error:.2%}" for name, error in report.errors.items()]
+    return "  ".join([*parts, f"{report.examples_per_second:.0f}/s"])
+
+
+def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
+    """An epoch in a line."""
+    parts = [f"epoch {metrics.epoch}/{epochs}", f"loss {metrics.train_loss:.4f}"]
+    if metrics.train_accuracy is not None:
+        parts.append(f"accuracy {metrics.train_accuracy:.2%}")
+    parts.append(f"test {metrics.test_accuracy:.2%}")
+    errors = {
+        "activation": metrics.error_activation,
+        "weight": metrics.error_weight,
+        "gradient": metrics.error_gradient,
+    }
+    parts += [f"ZSE {name} {error:.2%}" for name, error in errors.items() if error is not None]
+    if metrics.machine_cycles is not None and metrics.machine_energy_pj is not None:
+        parts.append(f"machine {metrics.machine_cycles} cycles, {metrics.machine_energy_pj / 1e6:.3g} uJ")
+    return "  ".join(parts)

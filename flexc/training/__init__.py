@@ -1,0 +1,1 @@
+"""Training on the executor: data in batches, steps, evaluation, checkpoints, metrics."""

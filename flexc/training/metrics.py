@@ -1,0 +1,115 @@
+"""What is known of each epoch, and the tables of a run: metrics, times, decisions of dynamic precision."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flexc.precision.policy import Operand
+from flexc.training.checkpoint import replace_text
+
+METRICS_FILE = "metrics.csv"
+TIMES_FILE = "times.csv"
+DECISIONS_FILE = "decisions.csv"
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One row of ``metrics.csv``; None where there is nothing to tell.
+
+    Errors are means of zero-setting errors over the measured steps of the epoch. ``bits_16``, ``bits_8`` and
+    ``bits_4`` count the contractions of each width behind the epoch. Accuracies are shares.
+    """
+
+    epoch: int
+    step: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float | None
+    test_accuracy: float
+    error_activation: float | None
+    error_weight: float | None
+    error_gradient: float | None
+    bits_16: int
+    bits_8: int
+    bits_4: int
+    machine_cycles: int | None
+    machine_energy_pj: float | None
+
+
+@dataclass
+class EpochSums:
+    """Sums over the steps of an epoch so far; plain values, so that a checkpoint can hold them."""
+
+    steps: int = 0
+    examples: int = 0
+    loss: float = 0.0
+    correct: int | None = None
+    errors: dict[str, list[float]] = field(default_factory=dict)
+    """By class of tensor: the sum of the errors, and their number."""
+    machine_cycles: int | None = None
+    machine_energy_pj: float | None = None
+    seconds: float = 0.0
+
+    def add_errors(self, found: Mapping[str, Sequence[float]]) -> None:
+        """Adds the errors measured in a step."""
+        for name, errors in found.items():
+            total, count = self.errors.get(name, (0.0, 0))
+            self.errors[name] = [total + sum(errors), count + len(errors)]
+
+    def mean_error(self, operand: Operand) -> float | None:
+        """The mean error of a class of tensors; None before any was measured."""
+        if operand not in self.errors:
+            return None
+        total, count = self.errors[operand]
+        return total / count
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean loss of the steps so far."""
+        return self.loss / max(self.steps, 1)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share classified right so far, before each step's update."""
+        return None if self.correct is None else self.correct / self.examples
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def write_tables(
+    folder: Path,
+    metrics: Iterable[EpochMetrics],
+    seconds: Sequence[float],
+    examples_per_epoch: int,
+    decisions: Sequence[Mapping[str, Any]],
+) -> None:
+    """Writes the tables anew. All but the times are equal for equal runs, byte by byte."""
+    rows = [asdict(row) for row in metrics]
+    replace_text(folder / METRICS_FILE, _csv(rows))
+    times = [
+        {
+            "epoch": index + 1,
+            "seconds": round(spent, 3),
+            "examples_per_second": round(examples_per_epoch / spent, 1),
+        }
+        for index, spent in enumerate(seconds)
+    ]
+    replace_text(folder / TIMES_FILE, _csv(times))
+    if decisions:
+        replace_text(folder / DECISIONS_FILE, _csv(decisions))
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,12 @@ def matmul_shared(
     """Every row of a [..., K] times b [K, N]."""
     depth, width = b.shape
     left = np.ascontiguousarray(a.values, dtype).reshape(-1)
-    y = aligned_empty((left.size // depth, width), np.float32)
+    rows = prod(a.shape[:-1])
+    y = aligned_empty((rows, width), np.float32)
     panel = panel_width(dtype)
     panels = b.prepared(("panels", panel), lambda: panels_of(b.values, panel))
     contract(
-        left, np.arange(0, left.size, depth), [(k.start, k.stop - k.start) for k in segments], panels, None, y
+        left, np.arange(rows) * depth, [(k.start, k.stop - k.start) for k in segments], panels, None, y
     )
     return y.reshape(*a.shape[:-1], width)
 
@@ -50,7 +52,7 @@ def conv_by_patches(
     for g, cut in enumerate(runs):
         own = slice(g * outputs, (g + 1) * outputs)
         segments = [(tap + g * channels + run.start, run.stop - run.start) for run in cut for tap in taps]
-        key = ("panels", width, g, *((run.start, run.stop) for run in cut))
+        key = ("panels", width, own.start, own.stop, *((run.start, run.stop) for run in cut))
         panels = w.prepared(key, partial(_panels, w.values[own], cut, width))
         contract(
             padded.reshape(-1),

@@ -2,8 +2,8 @@
 
     python -m benchmarks.stream [--policy FB16] [--repeats 3]
 
-Times are medians of calls in turns: in one process, on a stream that is already decoded, and of a process that
-decodes the stream, simulates it and ends.
+Times are medians of calls in turns: in one process, on a stream that is already decoded, and of a process
+that decodes the stream, simulates it and ends.
 """
 
 from __future__ import annotations

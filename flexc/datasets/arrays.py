@@ -40,6 +40,11 @@ class DataSet:
     test: Examples
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """The shape of one image."""
+        return self.train.images.shape[1:]
+
+    @property
     def classes(self) -> int:
         """One more than the largest label."""
         return 1 + max(int(part.labels.max()) for part in (self.train, self.test))

@@ -83,17 +83,7 @@ def load_trained_model(path: Path, data: DataSet, *, batch: int, options: Traini
         raise error(
             "FX563", f"a batch of {batch} is more than the {len(data.train)} examples of '{data.name}'"
         )
-    shape = (batch, *data.train.images.shape[1:])
-    name = _only_input(path)
-    forward = load_model(path, input_shapes={name: shape})
-    given = spec_of(forward.main.body.block.args[0].type)
-    if given != TensorSpec(shape):
-        raise error(
-            "FX563",
-            f"the model takes {given}, a batch of '{data.name}' is {TensorSpec(shape)}",
-            place=Place(str(path)),
-            hint="export the model with an open first dimension, or choose another --batch",
-        )
+    forward = load_forward(path, (batch, *data.image_shape))
     step = copy_of(forward)
     fp32 = CompileOptions(profile=Profile.FP32, training=options)
     run_pipeline(step, training_pipeline(fp32, differentiation_of(options)))
@@ -101,7 +91,22 @@ def load_trained_model(path: Path, data: DataSet, *, batch: int, options: Traini
     output = options.output or forward.output_names[0]
     classes = _classes(forward, output, batch, data, path)
     source = Source(str(path.resolve()), sha256_of(path))
-    return TrainedModel(source, forward, step, name, output, classes, batch)
+    return TrainedModel(source, forward, step, forward.input_names[0], output, classes, batch)
+
+
+def load_forward(path: Path, shape: tuple[int, ...]) -> Graph:
+    """The model of an ONNX file whose one input has ``shape``; CompileError FX563 for another."""
+    name = _only_input(path)
+    forward = load_model(path, input_shapes={name: shape})
+    given = spec_of(forward.main.body.block.args[0].type)
+    if given != TensorSpec(shape):
+        raise error(
+            "FX563",
+            f"the model takes {given}, a batch of the data is {TensorSpec(shape)}",
+            place=Place(str(path)),
+            hint="export the model with an open first dimension, or choose another --batch",
+        )
+    return forward
 
 
 def _only_input(path: Path) -> str:

@@ -74,7 +74,7 @@ def train(
     """
     data = load_data_set(settings.data)
     model = load_trained_model(Path(settings.model), data, batch=settings.batch, options=settings.training)
-    _open_folder(folder, record_of(settings, data.sha256()), resume=resume)
+    _open_folder(folder, record_of(settings, data), resume=resume)
     return _Run(settings, folder, data, model, observer).train(stop)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flexc.artefact import sha256_of
+from flexc.datasets.arrays import DataSet
 from flexc.diagnostics import Place, error
 from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
 from flexc.training.learning_rate import LearningRate, Schedule
@@ -62,7 +63,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """``run.json``: the settings, and the hashes of the model's file and of the data.
+    """``run.json``: the settings, hashes of the model's file and of the data, and the shape of an image.
 
     The path of the model in it is relative to the run's folder.
     """
@@ -70,6 +71,7 @@ class RunRecord:
     settings: RunSettings
     model_sha256: str
     data_sha256: str
+    image_shape: tuple[int, ...]
 
     def write(self, folder: Path) -> None:
         """Writes the file into ``folder``, which exists."""
@@ -88,7 +90,8 @@ class RunRecord:
                 raise ValueError(f"its schema is {found['schema']} version {found['schema_version']}")
             settings = _settings(found["settings"])
             model = os.path.normpath(folder / settings.model)
-            return cls(replace(settings, model=model), found["model_sha256"], found["data_sha256"])
+            hashes = (found["model_sha256"], found["data_sha256"])
+            return cls(replace(settings, model=model), *hashes, tuple(found["image_shape"]))
         except FileNotFoundError as cause:
             raise error(
                 "FX570",
@@ -121,9 +124,9 @@ class RunRecord:
             )
 
 
-def record_of(settings: RunSettings, data_sha256: str) -> RunRecord:
+def record_of(settings: RunSettings, data: DataSet) -> RunRecord:
     """The record of a run that starts now."""
-    return RunRecord(settings, sha256_of(Path(settings.model)), data_sha256)
+    return RunRecord(settings, sha256_of(Path(settings.model)), data.sha256(), data.image_shape)
 
 
 def _settings(found: Mapping[str, Any]) -> RunSettings:

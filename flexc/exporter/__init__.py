@@ -1,0 +1,1 @@
+"""From fp32 graphs back to ONNX files."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,7 @@ def _matmul_shared(
 ) -> NDArray[np.float32]:
     """Every row of ``a``, whatever its batch, times one matrix."""
     depth, width = b.shape
-    rows = a.values.reshape(-1, depth)
+    rows = a.values.reshape(prod(a.shape[:-1]), depth)
     columns = columns_of(b, "matrix", dtype, lambda values: values)
     whole = None
     if dtype == FP32 and bound_pays(len(segments), len(rows) * width, a.values.size):

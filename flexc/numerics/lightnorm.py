@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.block_float import Rounding
+from flexc.numerics.errors import require_finite
 from flexc.numerics.lightnorm_affine import AffineConstants, normalize_blocks
 from flexc.numerics.lightnorm_constants import (
     FORWARD_BITS,
@@ -74,7 +75,9 @@ def _infer_constants(
     )
     require_vectors(op, gamma=gamma, mean=mean, var=var)
     with np.errstate(all="ignore"):
-        reciprocal = np.float32(1) / np.sqrt(var + np.float32(eps))
+        variance = var + np.float32(eps)
+        require_finite(variance, op, "var + eps")
+        reciprocal = np.float32(1) / np.sqrt(variance)
     constants = (
         round_to(mean, STATS, rounding, op, "mean"),
         round_to(reciprocal, STATS, rounding, op, "1 / sqrt(var + eps)"),

@@ -36,9 +36,14 @@ def range_constant(positions_per_chunk: int) -> np.float32:
 def scale_of_range(
     batch_range: NDArray[np.float32], constant: np.float32, eps: float, rounding: str, op: str
 ) -> NDArray[np.float32]:
-    """s = STATS(1 / (range * C + eps)) of ranges [C]."""
+    """s = STATS(1 / (range * C + eps)) of ranges [C].
+
+    Raises NonFiniteError for a divisor or a reciprocal that is not finite.
+    """
     with np.errstate(all="ignore"):
-        reciprocal = np.float32(1) / (batch_range * constant + np.float32(eps))
+        divisor = batch_range * constant + np.float32(eps)
+        require_finite(divisor, op, "range + eps")
+        reciprocal = np.float32(1) / divisor
     return round_to(reciprocal, STATS, rounding, op, "1 / (range + eps)")
 
 

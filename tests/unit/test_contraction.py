@@ -130,6 +130,17 @@ def test_overflow_is_an_error(matmul: Matmul) -> None:
 
 
 @both
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_a_sum_of_nothing_is_zero(matmul: Matmul, batch: tuple[int, ...]) -> None:
+    ones = (1,) * len(batch)
+    a = block(np.zeros((*batch, 3, 0), np.float32), 8, (*ones, 1, 4))
+    b = block(np.zeros((*batch, 0, 2), np.float32), 8, (*ones, 4, 1))
+    bias = np.array([1.0, -0.0], np.float32)
+    assert matmul(a, b).tobytes() == np.zeros((*batch, 3, 2), np.float32).tobytes()
+    assert matmul(a, b, bias).tobytes() == np.full((*batch, 3, 2), [1.0, 0.0], np.float32).tobytes()
+
+
+@both
 def test_bias_must_be_finite(matmul: Matmul) -> None:
     with pytest.raises(NonFiniteError, match="'bias' at index"):
         matmul(row([1.0], 8, 1), column([1.0], 8, 1), np.array([np.nan], np.float32))

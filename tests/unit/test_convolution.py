@@ -158,6 +158,15 @@ def test_depthwise_blocks(monkeypatch: pytest.MonkeyPatch, block_elements: int, 
     assert_same(block_conv(x, w, **case.attributes), block_conv_reference(x, w, **case.attributes))
 
 
+def test_one_weight_in_several_group_counts() -> None:
+    """What is prepared of a weight for some conv groups is not taken for others."""
+    w = block(spread((70, 4, 1, 1), 2), 8, "default", 1, 3)
+    for group in (5, 2, 1, 2):
+        x = block(spread((1, 4 * group, 3, 3), group), 8, "default", 1, 4)
+        attributes: Attributes = {"stride": (1, 1), "pads": (0,) * 4, "dilation": (1, 1), "group": group}
+        assert_same(block_conv(x, w, **attributes), block_conv_reference(x, w, **attributes))
+
+
 def test_results_do_not_depend_on_memory() -> None:
     case = CASES["plain"]
     x, w = spread(case.x, 1), block(spread(case.w, 2), 8, "default", 1, 3)

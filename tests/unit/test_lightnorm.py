@@ -18,6 +18,7 @@ from flexc.numerics import (
     lightnorm_infer,
     lightnorm_infer_constants,
     lightnorm_normalize,
+    lightnorm_range_constants,
 )
 from flexc.numerics.lightnorm_reference import (
     lightnorm_backward_reference,
@@ -184,6 +185,21 @@ def test_overflow_on_the_way_is_located() -> None:
     assert of_y.value.tensor == "y"
     y = lightnorm_normalize(x, one, one, one, huge)
     assert same_bytes(y, lightnorm_normalize_reference(x, one, one, one, huge))
+
+
+def test_a_divisor_that_overflows_is_located() -> None:
+    # Its reciprocal would be a finite zero.
+    largest = np.full(4, np.finfo(np.float32).max, np.float32)
+    one = np.ones(4, np.float32)
+    lightnorm_infer_constants(one, one, largest, eps=1e31)
+    with pytest.raises(NonFiniteError) as of_variance:
+        lightnorm_infer_constants(one, one, largest, eps=2e31)
+    assert (of_variance.value.tensor, of_variance.value.index) == ("var + eps", (0,))
+    with pytest.raises(NonFiniteError) as of_running_range:
+        lightnorm_range_constants(one, one, largest, positions_per_chunk=2, eps=1e38)
+    with pytest.raises(NonFiniteError) as of_range:
+        lightnorm_forward(activations((16, 4), 1), one, one, eps=1e39)
+    assert of_running_range.value.tensor == of_range.value.tensor == "range + eps"
 
 
 def test_overflow_of_the_gradient_is_located() -> None:

@@ -27,9 +27,7 @@ def matmul_shared(
     y = aligned_empty((rows, width), np.float32)
     panel = panel_width(dtype)
     panels = b.prepared(("panels", panel), lambda: panels_of(b.values, panel))
-    contract(
-        left, np.arange(rows) * depth, [(k.start, k.stop - k.start) for k in segments], panels, None, y
-    )
+    contract(left, np.arange(rows) * depth, [(k.start, k.stop - k.start) for k in segments], panels, None, y)
     return y.reshape(*a.shape[:-1], width)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,21 @@ was rounded before it.
 """
 
 
-def require_equal_bytes(program: Program, inputs: Mapping[str, Array], policy: str) -> EngineRun:
+def require_equal_bytes(program: Program, inputs: Mapping[str, Array], mantissa_bits: Set[int]) -> EngineRun:
     """Runs both engines; outputs, and all intermediates that reach DRAM, have to be equal in bytes.
+
+    ``mantissa_bits`` are those that tensors in DRAM have to have.
 
     They are compared here, and not by the program itself, which has a comparison of its own.
     """
     executor = program.run_engine(inputs, "executor", tensors=True)
     stream = program.run_engine(inputs, "stream", tensors=True)
     assert set(stream.outputs) == set(executor.outputs) == {spec.name for spec in program.outputs}
-    intermediates, mantissa_bits = _in_dram(program)
+    intermediates, found_bits = _in_dram(program)
     assert intermediates
     assert intermediates <= set(executor.tensors)
     assert intermediates <= set(stream.tensors)
-    assert mantissa_bits == POLICIES[policy]
+    assert found_bits == mantissa_bits
     for name, array in executor.tensors.items():
         if name in intermediates:
             _require_same(name, array, stream.tensors[name])

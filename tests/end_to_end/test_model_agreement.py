@@ -48,7 +48,7 @@ def written(make: MakeModel) -> Iterator[tuple[Path, Inputs]]:
 
 def check_equal_bytes(make: MakeModel, policy: str) -> None:
     with written(make) as (path, inputs):
-        require_equal_bytes(flexc.compile(path, policy=policy), inputs, policy)
+        require_equal_bytes(flexc.compile(path, policy=policy), inputs, POLICIES[policy])
 
 
 def check_fp32(make: MakeModel) -> None:
@@ -62,6 +62,25 @@ def check_fp32(make: MakeModel) -> None:
 @reduced_models
 def test_engines_give_equal_bytes(make: MakeModel, policy: str) -> None:
     check_equal_bytes(make, policy)
+
+
+@pytest.mark.parametrize(
+    ("options", "mantissa_bits"),
+    [
+        ({"policy": "FB12", "everywhere": True}, {4}),
+        ({"policy": "FB16", "rounding": "truncate"}, {8}),
+        ({"policy": "FB12", "rounding": "stochastic"}, {4, 16}),
+        ({"policy": "FB16", "batchnorm": "fp32"}, {8}),
+        ({"policy": "FB16A-FB12W", "target": "flexblock-edge"}, {4, 8, 16}),
+        ({"policy": "FB24", "target": "flexblock-cloud"}, {16}),
+    ],
+    ids=lambda given: "-".join(map(str, given.values())) if isinstance(given, dict) else "",
+)
+def test_engines_give_equal_bytes_with_other_options(
+    options: dict[str, Any], mantissa_bits: set[int]
+) -> None:
+    with written(REDUCED["mobilenet_v1"]) as (path, inputs):
+        require_equal_bytes(flexc.compile(path, **options), inputs, mantissa_bits)
 
 
 @reduced_models

@@ -27,8 +27,8 @@ class ControlOptions:
     The first ``settle`` periods change nothing: weights move fast at first, and their errors with them.
     """
 
-    low: float = 0.02
-    high: float = 0.1
+    low: float = 0.2
+    high: float = 0.4
     hold: int = 2
     period: int = 20
     settle: int = 1

@@ -10,7 +10,7 @@ from flexc.diagnostics import CompileError
 from flexc.numerics.block_float import BlockFormat, Rounding, Sign
 from flexc.precision.layers import Layer, LayerKind
 from flexc.precision.loading import DEFAULT_POLICY, catalog_names, load_policy
-from flexc.precision.policy import Operand, OperandFormat, Policy, TrainingPass
+from flexc.precision.policy import OPERANDS_OF_PASS, Operand, OperandFormat, Policy, TrainingPass
 from flexc.precision.policy_file import parse_policy
 
 PLAIN = Layer("conv", frozenset({LayerKind.CONV}))
@@ -35,7 +35,8 @@ def bits(
 
 
 def test_named_policies() -> None:
-    assert catalog_names() == ("FB12", "FB16", "FB16A-FB12W", "FB24")
+    narrow = ("FB12", "FB12LG16", "FB12LG16WG16", "FB12LG24", "FB12WG16", "FB12WG24")
+    assert catalog_names() == (*narrow, "FB16", "FB16A-FB12W", "FB16LG24", "FB24", "fp32")
     assert DEFAULT_POLICY == "FB16"
     for name in catalog_names():
         assert load_policy(name).name == name
@@ -50,7 +51,27 @@ def test_formats_bring_their_group_length(name: str, mantissa: int, group: int) 
         assert found == OperandFormat(BlockFormat(mantissa), group, Rounding.NEAREST)
 
 
-@pytest.mark.parametrize("name", ["FB12", "FB16A-FB12W"])
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [
+        ("FB12", (4, 4, 4)),
+        ("FB12LG16", (4, 8, 4)),
+        ("FB12LG24", (4, 16, 4)),
+        ("FB12WG16", (4, 4, 8)),
+        ("FB12WG24", (4, 4, 16)),
+        ("FB12LG16WG16", (4, 8, 8)),
+        ("FB16LG24", (8, 16, 8)),
+        ("fp32", (None, None, None)),
+    ],
+)
+def test_widths_by_pass(name: str, widths: tuple[int | None, ...]) -> None:
+    policy = load_policy(name)
+    for pass_, width in zip(TrainingPass, widths, strict=True):
+        for operand in OPERANDS_OF_PASS[pass_]:
+            assert bits(policy, PLAIN, operand, pass_) == width
+
+
+@pytest.mark.parametrize("name", ["FB12", "FB12LG16WG16", "FB16A-FB12W"])
 @pytest.mark.parametrize("layer", [FIRST, SHORTCUT, CLASSIFIER])
 def test_narrow_policies_keep_the_sensitive_layers_wide(name: str, layer: Layer) -> None:
     narrow = load_policy(name)
@@ -211,7 +232,7 @@ def test_paths_and_names(tmp_path: Path) -> None:
         load_policy(str(tmp_path / "other.toml"))
     with pytest.raises(CompileError, match="did you mean 'FB16'"):
         load_policy("FP16")
-    with pytest.raises(CompileError, match="it is one of FB12, FB16"):
+    with pytest.raises(CompileError, match="it is one of FB12, FB12LG16"):
         load_policy("int8")
 
 

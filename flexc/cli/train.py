@@ -14,6 +14,7 @@ from flexc.cli.training_options import training_options
 from flexc.cli.training_progress import observing
 from flexc.options import BatchNorm, Profile, TrainingOptions
 from flexc.training.learning_rate import LearningRate, Schedule
+from flexc.training.plot import plot_run
 from flexc.training.precision_control import ControlOptions
 from flexc.training.run import Outcome, train
 from flexc.training.settings import RunSettings
@@ -48,6 +49,10 @@ _COUNT = click.IntRange(min=1)
 @click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
     help="Of the order of the examples and of stochastic rounding.",
+)  # fmt: skip
+@click.option(
+    "--plot", metavar="FILE.png", type=click.Path(path_type=Path),
+    help="Draw loss, accuracy, zero-setting errors and formats by epoch at the end (needs matplotlib).",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Continue the run in RUN from its checkpoint.")
 @click.option(
@@ -101,6 +106,7 @@ def train_command(
     lr_every: int,
     lr_factor: float,
     seed: int,
+    plot: Path | None,
     resume: bool,
     policy: str,
     everywhere: bool,
@@ -160,6 +166,8 @@ def train_command(
     with _stop_on_signal() as stop, observing(epochs) as observer:
         outcome = train(settings, folder, resume=resume, observer=observer, stop=stop)
     _finish(outcome, folder)
+    if plot is not None:
+        plot_run(folder, plot)
 
 
 def _finish(outcome: Outcome, folder: Path) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import onnx
 import pytest
 
+import flexc
 from flexc.datasets.arrays import DataSet, Examples, split
 from flexc.diagnostics import CompileError
 from flexc.numerics import lightnorm_normalize, lightnorm_range_constants
 from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
 from flexc.precision.policy import Operand, TrainingPass
 from flexc.training.evaluation import accuracy_of
+from flexc.training.machine_cost import machine_cost
 from flexc.training.model import TrainedModel, load_trained_model, state_of
 from flexc.training.step import StepResult, TrainingStep, errors_by_class
 from flexc.training.zero_setting import ContractionPoint
@@ -164,6 +166,15 @@ def test_accuracy_counts_every_example_once(model: TrainedModel) -> None:
     assert accuracy_of(program, model.input_name, model.output_name, BATCH, given) == expected
     right = Examples(given.images, found.astype(np.int64))
     assert accuracy_of(program, model.input_name, model.output_name, BATCH, right) == 1
+
+
+def test_the_machine_cost_is_that_of_a_schedule(model: TrainedModel) -> None:
+    program = flexc.compile(model.source.path, batch=BATCH, input_shapes={"input": (BATCH, 1, 6, 6)})
+    found = machine_cost(program)
+    assert found is not None
+    assert found.cycles == program.schedule.cycles
+    assert found.energy_pj > 0
+    assert machine_cost(model.step_program(FB16)) is None
 
 
 def load(path: Path, onnx_model: onnx.ModelProto, data: DataSet = DATA, batch: int = BATCH) -> TrainedModel:

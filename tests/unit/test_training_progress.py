@@ -1,0 +1,35 @@
+"""What a run says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flexc.cli.training_progress import describe_epoch, describe_step
+from flexc.training.metrics import EpochMetrics, EpochSums
+from flexc.training.run import StepReport
+
+ROW = EpochMetrics(2, 56, 0.1, 0.25, 0.9, 0.875, 0.01, 0.02, 0.3, 0, 29, 0, None, None)
+
+
+def test_an_epoch() -> None:
+    expected = (
+        "epoch 2/5  loss 0.2500  accuracy 90.00%  test 87.50%  "
+        "ZSE activation 1.00%  ZSE weight 2.00%  ZSE gradient 30.00%"
+    )
+    assert describe_epoch(ROW, 5) == expected
+    plain = replace(ROW, train_accuracy=None, error_activation=None, error_weight=None, error_gradient=None)
+    costed = replace(plain, machine_cycles=1000, machine_energy_pj=2.5e6)
+    assert describe_epoch(costed, 5) == "epoch 2/5  loss 0.2500  test 87.50%  machine 1000 cycles, 2.5 uJ"
+
+
+def test_a_step() -> None:
+    report = StepReport(3, 10, 1, 0.5, 0.25, {"weight": 0.125}, 160.4)
+    assert describe_step(report) == "epoch 1  loss 0.5000  accuracy 25.00%  ZSE weight 12.50%  160/s"
+
+
+def test_means_are_over_what_was_measured() -> None:
+    sums = EpochSums()
+    sums.add_errors({"weight": [0.1, 0.3]})
+    sums.add_errors({"weight": [0.8], "gradient": [0.5]})
+    assert sums.errors == {"weight": [1.2000000000000002, 3], "gradient": [0.5, 1]}
+    assert (sums.accuracy, sums.mean_loss) == (None, 0)

@@ -129,6 +129,8 @@ def test_an_update_that_overflows_is_found(model: TrainedModel) -> None:
 def test_lightnorm_infers_with_its_running_range(model: TrainedModel) -> None:
     step, state = step_of(model, FB16)
     state = run(step, state).state
+    # So narrow that eps shows behind the rounding of the scale.
+    state["stem.bn.var/range"] = np.full(4, 0.004, np.float32)
     kept: dict[str, Any] = {}
     program = model.inference_program(FB16, state)
     images = DATA.train.images[:BATCH]

@@ -1,4 +1,4 @@
-"""No byte depends on the number of BLAS threads, or on the kernels that BLAS chooses for a processor."""
+"""No byte depends on the number of BLAS threads, the kernels that BLAS chooses for a processor, or numba."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import onnx
 import pytest
 
 from flexc.array_files import write_npz
+from flexc.numerics.acceleration import VARIABLE
 from tests.end_to_end.digest_of_run import blas_core
 from tests.end_to_end.model_inputs import inputs_of
 from tests.end_to_end.model_zoo import REDUCED
@@ -30,11 +32,12 @@ KERNELS = {
 
 
 def digest_of_run(model: Path, policy: str, **environment: str) -> dict[str, Any]:
+    """What a process says of a run; without numba, so that the contractions are those of BLAS."""
     command = [sys.executable, "-m", "tests.end_to_end.digest_of_run", str(model), policy]
     finished = subprocess.run(
         [*command, str(model.with_name("in.npz"))],
         cwd=ROOT,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", VARIABLE: "1", **environment},
         capture_output=True,
         text=True,
         check=True,
@@ -72,6 +75,16 @@ def test_one_thread_or_two(name: str, policy: str, tmp_path: Path) -> None:
     model = written(name, tmp_path)
     one = digest_of_run(model, policy)
     assert digest_of_run(model, policy, OPENBLAS_NUM_THREADS="2")["digests"] == one["digests"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
+@pytest.mark.parametrize("policy", ["FB12", "FB16", "FB24"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "bert"])
+def test_with_numba_or_without(name: str, policy: str, tmp_path: Path) -> None:
+    model = written(name, tmp_path)
+    compiled = digest_of_run(model, policy, **{VARIABLE: "0"})
+    assert compiled["digests"] == digest_of_run(model, policy)["digests"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Run with the Python of an empty environment that holds the built wheel: what it has, and what it must not have.
+"""Run with the Python of an empty environment that holds the built wheel: checks what it has and has not.
 
 Usage: python check_wheel.py DIST_FOLDER
 """
@@ -21,7 +21,8 @@ def main(dist: Path) -> None:
     expected = {"flexc", f"flexc-{version}.dist-info"}
     if top_level != expected:
         sys.exit(f"the wheel holds {sorted(top_level)}, expected {sorted(expected)}")
-    for name in ("flexc.passes.pipelines", "flexc.backends.stream.isa", "flexc.backends.executor", "flexc.cli"):
+    wanted = ("flexc.passes.pipelines", "flexc.backends.stream.isa", "flexc.backends.executor", "flexc.cli")
+    for name in wanted:
         importlib.import_module(name)
     for name in ("passes", "backends"):
         if importlib.util.find_spec(name) is not None:

@@ -26,7 +26,6 @@ WHOLE_BYTE_TYPES: dict[Format, np.dtype[Any]] = {
 """The other formats are packed."""
 
 
-
 def _fp10_values() -> NDArray[np.float32]:
     """The value of each code; NaN for codes that no value has."""
     values = np.full(1024, np.nan, np.float32)

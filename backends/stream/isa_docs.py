@@ -1,6 +1,6 @@
 """docs/isa.md, made from the tables of the instruction set.
 
-    python -m flexc.backends.stream.isa_docs > docs/isa.md
+python -m flexc.backends.stream.isa_docs > docs/isa.md
 """
 
 from __future__ import annotations
@@ -80,10 +80,7 @@ def _body(title: str, module: object) -> Iterator[str]:
 def _fields(fields: tuple[FieldSpec, ...]) -> Iterator[str]:
     return _table(
         ("field", "type", "entries", "unit", "meaning"),
-        (
-            (f"`{field.name}`", field.dtype, _entries(field), field.unit, field.meaning)
-            for field in fields
-        ),
+        ((f"`{field.name}`", field.dtype, _entries(field), field.unit, field.meaning) for field in fields),
     )
 
 

@@ -83,9 +83,7 @@ def cut_segments(a: GroupAxis, b: GroupAxis, g: Groups, k: Groups) -> Segments:
     segments = []
     for g_first, g_end in blocks:
         bounds = [0, *(np.flatnonzero(cut[g_first]) + 1).tolist(), k_count]
-        segments += [
-            Segment(g_first, g_end, first, end) for first, end in pairwise(bounds)
-        ]
+        segments += [Segment(g_first, g_end, first, end) for first, end in pairwise(bounds)]
     return Segments(tuple(segments), a_groups, b_groups, bool((cut_of_cores == cut).all()))
 
 

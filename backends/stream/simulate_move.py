@@ -23,9 +23,7 @@ def operands_of(record: Any, box: Box) -> tuple[Operand, ...]:
 
 def moving_axes(box: Box) -> tuple[bool, ...]:
     """For each core axis, whether the cores along it have different coordinates."""
-    return tuple(
-        box.grid[axis] > 1 and any(more[axis] for more in box.core) for axis in range(CORE_AXES)
-    )
+    return tuple(box.grid[axis] > 1 and any(more[axis] for more in box.core) for axis in range(CORE_AXES))
 
 
 class Load:

@@ -85,9 +85,7 @@ def hard_swish(x: Float32Array) -> Float32Array:
     return map_blocks("hard_swish", lambda block: block * _hard_sigmoid_block(block, F(1 / 6), F(0.5)), x)
 
 
-def _cut_compiled(
-    name: str, x: Float32Array, minimum: float | None, maximum: float | None
-) -> Float32Array:
+def _cut_compiled(name: str, x: Float32Array, minimum: float | None, maximum: float | None) -> Float32Array:
     from flexc.numerics.compiled.bounds import cut
 
     least = F(-np.inf if minimum is None else minimum)

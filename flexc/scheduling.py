@@ -23,6 +23,7 @@ from flexc.ir.placement import (
     group_of,
     placement_of,
     placements_in,
+    result_placements,
 )
 from flexc.ir.program import Graph
 from flexc.ir.value_names import value_names
@@ -95,9 +96,10 @@ class _Builder:
         self.placements: dict[SSAValue, Placement] = dict(zip(block.args, arguments, strict=True))
         self.ops: dict[int, list[Operation]] = {}
         for op in block.ops:
-            placement, group = placement_of(op), group_of(op)
-            if placement is not None:
-                self.placements[op.results[0]] = placement
+            for value, placement in zip(op.results, result_placements(op), strict=False):
+                if placement is not None:
+                    self.placements[value] = placement
+            group = group_of(op)
             if group is not None:
                 self.ops.setdefault(group.index, []).append(op)
 

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from xdsl.dialects.func import ReturnOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, Operation, OpResult, SSAValue
 
 from flexc.diagnostics import Place, error
 from flexc.ir import nn
 from flexc.ir.placement import (
     ARGUMENT_PLACEMENTS,
-    PLACEMENT,
     TABLE,
     Placement,
     PlacementAttr,
@@ -28,7 +27,9 @@ from flexc.ir.placement import (
     placement_array,
     placement_of,
     placements_in,
+    result_placements,
     set_attribute,
+    set_result_placements,
 )
 from flexc.ir.program import Graph
 from flexc.passes.base import Pass
@@ -154,20 +155,24 @@ class _Allocation:
                 last[base] = max(last.get(base, 0), group.index)
         for op in self.block.ops:
             group = group_of(op)
-            placement = placement_of(op)
-            if group is None or placement is None or op.results[0] in self.addresses:
+            if group is None:
                 continue
-            value = op.results[0]
-            yield Lifetime(value, padded_bytes(placement), group.index, max(last.get(value, 0), group.index))
+            for value, placement in zip(op.results, result_placements(op), strict=False):
+                if placement is not None and value not in self.addresses:
+                    end = max(last.get(value, 0), group.index)
+                    yield Lifetime(value, padded_bytes(placement), group.index, end)
 
     def write(self) -> bool:
         """Puts the addresses into the attributes; whether that changed any."""
         changed = False
         for op in self.block.ops:
-            placement, table = placement_of(op), placement_of(op, TABLE)
-            if placement is not None:
-                placed = _at(placement, self.addresses[base_of(op.results[0])])
-                changed |= set_attribute(op, PLACEMENT, PlacementAttr(placed))
+            placements, table = result_placements(op), placement_of(op, TABLE)
+            if any(placements):
+                placed = [
+                    None if placement is None else _at(placement, self.addresses[base_of(value)])
+                    for value, placement in zip(op.results, placements, strict=True)
+                ]
+                changed |= set_result_placements(op, placed)
             if table is not None:
                 changed |= set_attribute(op, TABLE, PlacementAttr(_at(table, self.addresses[op])))
         arguments = tuple(
@@ -204,9 +209,9 @@ def _at(placement: Placement, address: int) -> Placement:
 
 
 def _placement_of_result(value: SSAValue) -> Placement:
-    owner = value.owner
-    assert isinstance(owner, Operation)
-    placement = placement_of(owner)
+    assert isinstance(value, OpResult)
+    owner = value.op
+    placement = result_placements(owner)[value.index]
     assert placement is not None, f"{owner.name} has a result in DRAM and no placement: run schedule first"
     return placement
 

@@ -2,6 +2,8 @@
 
     bfp.conv %x, %w {...}   ->   bfp.conv %x, %w {..., mapping = #flexblock.mapping<stream a, ...>}
 
+A local gradient of a convolution has a mapping for each phase of its stride, in an array.
+
 Illegal for what the machine cannot hold or multiply: an error for each op, all reported together. What a
 legality check of its own finds wrong with a mapping is a bug of the search, and an exception.
 """
@@ -11,15 +13,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from xdsl.ir import SSAValue
+from xdsl.dialects.builtin import ArrayAttr
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from flexc.diagnostics import CompileError, Diagnostic, Place
 from flexc.ir.attributes import place_of
-from flexc.ir.bfp import BlockTensorType, ConvOp, MatMulOp, QuantizeOp
+from flexc.ir.bfp import (
+    BlockTensorType,
+    ConvLocalGradOp,
+    ConvOp,
+    ConvWeightGradOp,
+    MatMulOp,
+    QuantizeOp,
+)
 from flexc.ir.mapping import Mapping, MappingAttr
 from flexc.ir.program import Graph
+from flexc.mapping.from_gradients import ConvGradientOp, gradient_problems
 from flexc.mapping.from_ir import ContractionOp, problem_of
 from flexc.mapping.legality import check
+from flexc.mapping.problem import ContractionProblem
 from flexc.mapping.search import search
 from flexc.passes.base import Pass
 from flexc.target import Target, load_target
@@ -29,7 +41,7 @@ MAPPING = "mapping"
 
 @dataclass(frozen=True)
 class MapContractions(Pass):
-    """Sets the attribute ``mapping`` of every ``bfp.conv`` and ``bfp.matmul``."""
+    """Sets the attribute ``mapping`` of every ``bfp.conv`` and ``bfp.matmul``, and of their gradients."""
 
     name: ClassVar[str] = "map-contractions"
     target: str = "flexblock"
@@ -40,10 +52,10 @@ class MapContractions(Pass):
         changed = False
         found: list[Diagnostic] = []
         for op in graph.main.walk():
-            if not isinstance(op, (ConvOp, MatMulOp)):
+            if not isinstance(op, (ConvOp, MatMulOp, ConvLocalGradOp, ConvWeightGradOp)):
                 continue
             try:
-                attribute = MappingAttr(_mapping_of(op, target))
+                attribute = _attribute(op, target)
             except CompileError as failure:
                 place = place_of(op, graph.file)
                 found += [_placed(diagnostic, place) for diagnostic in failure.diagnostics]
@@ -55,8 +67,27 @@ class MapContractions(Pass):
         return changed
 
 
-def _mapping_of(op: ContractionOp, target: Target) -> Mapping:
-    problem = problem_of(op, _following_group(op))
+def problems_of(op: ContractionOp | ConvGradientOp) -> tuple[ContractionProblem, ...]:
+    """What each mapping of ``op`` maps."""
+    if isinstance(op, ConvLocalGradOp | ConvWeightGradOp):
+        return gradient_problems(op)
+    return (problem_of(op, _following_group(op)),)
+
+
+def mappings_of(op: Operation) -> tuple[Mapping, ...]:
+    """The mappings that the pass gave ``op``; none for another op."""
+    found = op.attributes.get(MAPPING)
+    if isinstance(found, ArrayAttr):
+        return tuple(one.data for one in found if isinstance(one, MappingAttr))
+    return (found.data,) if isinstance(found, MappingAttr) else ()
+
+
+def _attribute(op: ContractionOp | ConvGradientOp, target: Target) -> Attribute:
+    mappings = [MappingAttr(_mapping_of(problem, target)) for problem in problems_of(op)]
+    return ArrayAttr(mappings) if isinstance(op, ConvLocalGradOp) else mappings[0]
+
+
+def _mapping_of(problem: ContractionProblem, target: Target) -> Mapping:
     mapping = search(problem, target)
     violations = check(problem, mapping, target)
     if violations:

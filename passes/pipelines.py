@@ -11,6 +11,7 @@ from flexc.passes.cse import EliminateCommonSubexpressions
 from flexc.passes.differentiate import Differentiate
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
+from flexc.passes.expand_batch_norm import ExpandBatchNorm
 from flexc.passes.fold_quantized_weights import FoldQuantizedWeights
 from flexc.passes.fuse_lightnorm import FuseLightNorm
 from flexc.passes.insert_quantize import InsertQuantize
@@ -91,6 +92,8 @@ def precision_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
 def machine_pipeline(target: str) -> tuple[Pass, ...]:
     """Where and when everything runs on the machine ``target`` (a name or a .toml file)."""
     return (
+        # Before all else: the machine has no op for batch norms that are not LightNorm's.
+        ExpandBatchNorm(),
         # A mapping decides what can be fused with a contraction, and so what the schedule's groups are.
         MapContractions(target),
         # A tensor lives from the group that makes it to the last that reads it: allocate needs the order.

@@ -13,6 +13,7 @@ PASS_NAMES: tuple[str, ...] = (
     "canonicalize",
     "cse",
     "differentiate",
+    "expand-batch-norm",
     "fold-quantized-weights",
     "fuse-lightnorm",
     "insert-quantize",

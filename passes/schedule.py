@@ -26,7 +26,6 @@ from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.placement import (
     ARGUMENT_PLACEMENTS,
     GROUP,
-    PLACEMENT,
     TABLE,
     Group,
     GroupAttr,
@@ -34,6 +33,7 @@ from flexc.ir.placement import (
     PlacementAttr,
     placement_array,
     set_attribute,
+    set_result_placements,
 )
 from flexc.ir.program import Graph
 from flexc.passes.base import Pass
@@ -76,7 +76,7 @@ class Schedule(Pass):
         }
         for op in block.ops:
             if op.results:
-                changed |= set_attribute(op, PLACEMENT, _placement(op, grouping))
+                changed |= set_result_placements(op, _placements(op, grouping))
                 changed |= set_attribute(op, TABLE, _table(op))
                 changed |= set_attribute(op, GROUP, groups.get(op))
         return changed
@@ -96,13 +96,14 @@ def _argument_placement(argument: SSAValue) -> Placement:
     return plain_placement(argument.type, natural_order(len(shape_of(argument))))
 
 
-def _placement(op: Operation, grouping: Grouping) -> PlacementAttr | None:
-    (result,) = op.results
+def _placements(op: Operation, grouping: Grouping) -> list[Placement | None]:
+    return [grouping.placements[result] if _in_dram(op, result, grouping) else None for result in op.results]
+
+
+def _in_dram(op: Operation, result: SSAValue, grouping: Grouping) -> bool:
     if isinstance(op, CONSTANTS):
-        in_dram = any(not _folded_into_table(use.operation, use.index) for use in result.uses)
-    else:
-        in_dram = is_alias(op, grouping.placements) or grouping.is_stored(result)
-    return PlacementAttr(grouping.placements[result]) if in_dram else None
+        return any(not _folded_into_table(use.operation, use.index) for use in result.uses)
+    return is_alias(op, grouping.placements) or grouping.is_stored(result)
 
 
 def _table(op: Operation) -> PlacementAttr | None:

@@ -37,7 +37,7 @@ def assemble(text: str, base_dir: Path, file: str = "") -> Stream:
 
     Raises CompileError: FX534 a line that says nothing, FX535 a data file that is missing or has changed.
     """
-    return _Assembler(base_dir, file).run(text.splitlines())
+    return _Assembler(base_dir, file).run(text.split("\n"))
 
 
 class _Assembler:

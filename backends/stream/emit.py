@@ -14,6 +14,10 @@ from xdsl.ir import Operation, SSAValue
 from flexc.backends.stream.emit_contraction import emit_contraction
 from flexc.backends.stream.emit_data import initial_data
 from flexc.backends.stream.emit_dequantize import emit_dequantize
+from flexc.backends.stream.emit_filter_quantize import emit_filter_quantize
+from flexc.backends.stream.emit_gather_grad import emit_gather_grad
+from flexc.backends.stream.emit_lightnorm import emit_lightnorm
+from flexc.backends.stream.emit_pool_grad import emit_pool_grad
 from flexc.backends.stream.emit_program import FORMATS, Program
 from flexc.backends.stream.emit_vector import emit_copy, emit_vector_group
 from flexc.backends.stream.isa import Opcode
@@ -30,6 +34,7 @@ from flexc.ir.placement import (
     group_of,
     placement_of,
     placements_in,
+    result_placements,
 )
 from flexc.ir.program import Graph
 from flexc.ir.value_names import value_names
@@ -38,8 +43,13 @@ from flexc.passes.allocate import base_of
 from flexc.passes.scheduling.box_copies import box_copies, is_box_op, plan_copy
 from flexc.passes.scheduling.contraction_plan import ContractionPlan
 from flexc.passes.scheduling.dequantize_plan import DequantizePlan
+from flexc.passes.scheduling.filter_quantize_plan import FilterQuantizePlan
+from flexc.passes.scheduling.gather_grad_plan import GatherGradPlan
 from flexc.passes.scheduling.grouping import Grouping, OpenGroup
 from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.lightnorm_plan import LightNormPlan
+from flexc.passes.scheduling.local_gradient_plan import LocalGradientPlan
+from flexc.passes.scheduling.pool_grad_plan import PoolGradPlan
 from flexc.passes.scheduling.result_layout import result_placement
 from flexc.passes.scheduling.vector_plan import VectorPlan
 from flexc.target.machine import Target
@@ -63,9 +73,10 @@ class _Emitter:
         self.in_dram: dict[SSAValue, Placement] = dict(zip(block.args, arguments, strict=True))
         tables: dict[Operation, Placement] = {}
         for op in block.ops:
-            placement, table = placement_of(op), placement_of(op, TABLE)
-            if placement is not None:
-                self.in_dram[op.results[0]] = placement
+            for value, placement in zip(op.results, result_placements(op), strict=False):
+                if placement is not None:
+                    self.in_dram[value] = placement
+            table = placement_of(op, TABLE)
             if table is not None:
                 tables[op] = table
         self.program = Program(self.in_dram, tables)
@@ -81,8 +92,7 @@ class _Emitter:
             self._emit_group(ops, group)
             end = len(self.program.records)
             ranges.append(GroupRange(group.index, _label(group, ops), first, end))
-            for op in ops:
-                self.complete_at[op.results[0]] = end
+            self.complete_at.update((value, end) for op in ops for value in op.results)
         self.program.records.append(Record(Opcode.HALT))
         return Stream(
             self.program.records.array(),
@@ -96,14 +106,15 @@ class _Emitter:
         found: dict[int, tuple[Group, list[Operation]]] = {}
         for op in self.graph.main.body.block.ops:
             group = group_of(op)
-            if op.results and op.results[0] not in self.grouping.placements:
-                self.grouping.placements[op.results[0]] = result_placement(op, self.grouping.placements)
+            for value in op.results:
+                if value not in self.grouping.placements:
+                    self.grouping.placements[value] = result_placement(value, self.grouping.placements)
             if group is not None:
                 found.setdefault(group.index, (group, []))[1].append(op)
         return [found[index] for index in sorted(found)]
 
     def _emit_group(self, ops: Sequence[Operation], group: Group) -> None:
-        inside = {op.results[0] for op in ops}
+        inside = {value for op in ops for value in op.results}
         for op in ops:
             for operand in op.operands:
                 base = base_of(operand)
@@ -112,8 +123,7 @@ class _Emitter:
                     self.program.declare_planes(self.in_dram[base], keep=True)
             if op in self.program.tables:
                 self.program.declare_planes(self.program.tables[op], keep=True)
-        for op in ops:
-            result = op.results[0]
+        for result in (value for op in ops for value in op.results):
             if result in self.in_dram:
                 self.declared.add(result)
                 self.program.declare_planes(self.in_dram[result], keep=False)
@@ -122,10 +132,23 @@ class _Emitter:
             for copy in box_copies(ops[0], self.grouping.placement_of):
                 emit_copy(self.program, plan_copy(copy, self.grouping.placement_of, self.target), plane)
             return
-        open_group = OpenGroup(group.kind, list(ops), self.grouping.mapping_of(ops[0]))
+        open_group = OpenGroup(group.kind, list(ops), self.grouping.mappings_of(ops[0]))
         plan = self.grouping.plan(open_group)
         if isinstance(plan, ContractionPlan):
             emit_contraction(self.program, plan)
+        elif isinstance(plan, LocalGradientPlan):
+            for phase in plan.phases:
+                emit_contraction(self.program, phase)
+            for fill in plan.fills:
+                emit_copy(self.program, fill, self.in_dram[plan.op.out].planes[0])
+        elif isinstance(plan, PoolGradPlan):
+            emit_pool_grad(self.program, plan)
+        elif isinstance(plan, GatherGradPlan):
+            emit_gather_grad(self.program, plan)
+        elif isinstance(plan, LightNormPlan):
+            emit_lightnorm(self.program, plan)
+        elif isinstance(plan, FilterQuantizePlan):
+            emit_filter_quantize(self.program, plan)
         elif isinstance(plan, DequantizePlan):
             emit_dequantize(self.program, plan)
         else:
@@ -141,12 +164,13 @@ class _Emitter:
         for name, value in zip(self.graph.output_names, outputs, strict=True):
             yield self._symbol(name, "output", value)
         for op in block.ops:
-            if not op.results or op.results[0] not in self.in_dram:
-                continue
-            if isinstance(op, nn.ConstantOp | bfp.ConstantOp):
-                yield self._symbol(op.key.data, "weight", op.results[0])
-            elif op.results[0] not in outputs:
-                yield self._symbol(names[op.results[0]], "intermediate", op.results[0])
+            for value in op.results:
+                if value not in self.in_dram:
+                    continue
+                if isinstance(op, nn.ConstantOp | bfp.ConstantOp):
+                    yield self._symbol(op.key.data, "weight", value)
+                elif value not in outputs:
+                    yield self._symbol(names[value], "intermediate", value)
 
     def _symbol(self, name: str, kind: SymbolKind, value: SSAValue) -> Symbol:
         shape = shape_of(value)

@@ -25,8 +25,8 @@ from flexc.backends.stream.record_builder import Operand, Record
 from flexc.ir import lightnorm, nn
 from flexc.ir.mapping import DIMS
 from flexc.ir.placement import Plane
-from flexc.passes.scheduling.contraction_plan import ContractionPlan
-from flexc.passes.scheduling.contraction_tiles import loop_axis
+from flexc.passes.scheduling.contraction_plan import ContractionPlan, bias_of
+from flexc.passes.scheduling.contraction_tiles import REDUCED_DIMS, loop_axis
 from flexc.passes.scheduling.layout import shape_of
 from flexc.passes.scheduling.tile_boxes import Tile
 from flexc.passes.scheduling.vector_functions import VectorFunction, elementwise_function
@@ -61,6 +61,7 @@ class _Emission:
         loops = plan.tiles.extents.loops()
         self.trips = tuple(count for _, count in loops)
         self.levels = {dim: level for level, (dim, _) in enumerate(loops)}
+        self.reduced_levels = [self.levels[dim] for dim in REDUCED_DIMS if dim in self.levels]
         self.frame = Frame(self.levels, plan.tiles.extents.cores)
         self.registers = {slot: program.declare(slot) for slot in plan.buffers.slots}
         self.accumulator = self.registers[plan.accumulator_slot]
@@ -70,7 +71,7 @@ class _Emission:
 
     def emit(self) -> None:
         """Loads and loops from the outside in, the sums, then what follows them."""
-        outputs = len(self.trips) - ("k" in self.levels)
+        outputs = len(self.trips) - len(self.reduced_levels)
         with ExitStack() as open_loops:
             for level in range(outputs):
                 self._load_at(level)
@@ -78,17 +79,16 @@ class _Emission:
             self._load_at(outputs)
             if outputs:
                 self.program.next(self.accumulator)
-            if "k" in self.levels:
-                with self.program.loop(self.trips[-1]):
-                    self._load_at(outputs + 1)
-                    self._compute()
-            else:
+            with ExitStack() as reducing:
+                for level in range(outputs, len(self.trips)):
+                    reducing.enter_context(self.program.loop(self.trips[level]))
+                    self._load_at(level + 1)
                 self._compute()
             self._epilogue()
 
     def _loads(self) -> Iterator[_Load]:
         plan, placements = self.plan, self.program.placements
-        a, b = placements[plan.op.operands[0]].planes, placements[plan.op.operands[1]].planes
+        a, b = placements[plan.a_value].planes, placements[plan.b_value].planes
         yield _Load(self.tiles.a, a[0], self.registers[plan.a_slot], True)
         if self.tiles.a_exponent is not None:
             yield _Load(self.tiles.a_exponent, a[1], self.registers[plan.a_exponent_slot], True)
@@ -120,7 +120,7 @@ class _Emission:
                 self.program.load([dim(axis) for axis in axes], dst, src)
 
     def _local(self, register: int, fmt: Format, tile: Tile) -> Operand:
-        return Operand(register, fmt, Addressing.LOCAL, tile.strides_along(DIMS))
+        return Operand(register, fmt, Addressing.LOCAL, tile.strides_along(DIMS), tile.origin_bits)
 
     def _compute(self) -> None:
         tiles = self.tiles
@@ -140,7 +140,7 @@ class _Emission:
             [self.frame.dim(loop_axis(dim, tiles.extents, 0)) for dim in DIMS],
             operands,
             core_grid=self.frame.grid,
-            init_loops=1 << self.levels["k"] if "k" in self.levels else 0,
+            init_loops=sum(1 << level for level in self.reduced_levels),
         )
         self.program.records.append(self._with_groups(record) if block else record)
 
@@ -154,7 +154,7 @@ class _Emission:
             b_group=tiles.b_group,
             a_axis=tiles.a_axis,
             b_axis=tiles.b_axis,
-            whole_axis=(int(tiles.whole_axis), 0),
+            whole_axis=(int(tiles.whole_axis[0]), int(tiles.whole_axis[1])),
             stream=int(mapping.stream == "b"),
             lane=(DIMS.index(mapping.lane.dim), mapping.lane.factor),
             unit=(DIMS.index(mapping.unit.dim), mapping.unit.factor),
@@ -164,7 +164,7 @@ class _Emission:
     def _epilogue(self) -> None:
         plan, grid = self.plan, self.frame.grid
         place = Operand(self.accumulator, Format.F32, Addressing.LOCAL, self.tiles.accumulator.pitches)
-        if plan.op.bias is not None:
+        if bias_of(plan.op) is not None:
             (bias,) = self._parameters(plan.op)
             self.program.vector("add", self.dims, (place, place, bias), grid=grid)
         for link in plan.chain:
@@ -183,7 +183,8 @@ class _Emission:
         axes = [axis.over(plane, shape) for axis in self.tiles.result]
         strides = [axis.stride_bits for axis in axes if axis is not None]
         assert len(strides) == len(axes), "a plain result lies evenly along every axis of its tiles"
-        dst = self.program.dram(plane, strides)
+        first = zip(self.tiles.first, plane.strides_bits, strict=False)
+        dst = self.program.dram(plane, strides, sum(index * bits for index, bits in first))
         if self.plan.gathered is None:
             self.program.store(self.dims, dst, place, grid=self.frame.grid)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from flexc.ir.attributes import literal, place_of
 from flexc.ir.placement import TABLE, Placement, Plane, placement_of
 from flexc.ir.program import Graph
 from flexc.numerics.lightnorm import lightnorm_infer_constants
+from flexc.numerics.lightnorm_constants import range_constant
 from flexc.numerics.quantization import quantize
-from flexc.numerics.windows import Windows
 from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.pool_grad_plan import windows_of
 
 ELEMENT_TYPES: dict[str, np.dtype[Any]] = {
     "f32": np.dtype("<f4"),
@@ -95,8 +97,12 @@ def _constant(graph: Graph, op: nn.ConstantOp | bfp.ConstantOp) -> tuple[NDArray
 def _table(graph: Graph, op: Operation) -> tuple[NDArray[Any], ...]:
     if isinstance(op, lightnorm.InferOp):
         return (_norm_table(graph, op),)
-    if isinstance(op, nn.AveragePoolOp):
+    if isinstance(op, nn.AveragePoolOp | nn.AveragePoolGradOp):
         return (_divisors(op),)
+    if isinstance(op, lightnorm.BackwardOp):
+        channels, chunks = shape_of(op.argmax)
+        positions = prod(shape_of(op.g)) // channels
+        return (np.array([positions, range_constant(positions // chunks), chunks], np.float32),)
     assert isinstance(op, bfp.DequantizeOp)
     one = quantize(np.ones(1, np.float32), mantissa_bits=4, tile=(1,))
     return one.mantissa, one.exponent
@@ -126,21 +132,9 @@ def _norm_constant(graph: Graph, op: lightnorm.InferOp, value: SSAValue) -> NDAr
     return np.asarray(array, np.float32)
 
 
-def _divisors(op: nn.AveragePoolOp) -> NDArray[np.float32]:
+def _divisors(op: nn.AveragePoolOp | nn.AveragePoolGradOp) -> NDArray[np.float32]:
     """The elements that each window position counts."""
-    kernel, stride, pads, dilation = (literal(one) for one in (op.kernel, op.stride, op.pads, op.dilation))
-    assert isinstance(kernel, tuple)
-    assert isinstance(stride, tuple)
-    assert isinstance(pads, tuple)
-    assert isinstance(dilation, tuple)
-    windows = Windows.over(
-        shape_of(op.x),
-        kernel=[int(one) for one in kernel],
-        stride=[int(one) for one in stride],
-        pads=[int(one) for one in pads],
-        dilation=[int(one) for one in dilation],
-        ceil_mode=bool(literal(op.ceil_mode)),
-    )
+    windows = windows_of(op, shape_of(op.x if isinstance(op, nn.AveragePoolOp) else op.out))
     with_padding = bool(literal(op.count_include_pad))
     count = np.ones((), np.int64)
     for dim in range(windows.rank):

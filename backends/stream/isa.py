@@ -79,6 +79,9 @@ FORMAT_BITS: dict[Format, int] = {
     Format.I1: 8,
 }
 
+STATE_ROWS = 5
+"""Rows of a LightNorm state: sum, maximum, minimum, and the positions of the latter two."""
+
 COMPUTE_DIMS = "gnpqokrs"
 """The dimensions of a compute record, in order; the first five make outputs."""
 
@@ -137,6 +140,11 @@ class Opcode(IntEnum):
     CONVERT = 9
     VECTOR = 10
     NORM = 11
+    STATISTICS = 12
+    SUMMARIZE = 13
+    NARROW = 14
+    EXTREMA = 15
+    SCATTER = 16
 
 
 @dataclass(frozen=True)
@@ -237,8 +245,48 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
     Opcode.NORM: OpcodeSpec(
         "lightnorm",
         ("dst", "x", "mean", "scale", "gamma_q", "beta"),
-        "LightNorm with given statistics, channels along dimension `axis` (boxes start on a multiple of 4).",
+        "LightNorm with given statistics, channels along dimension `axis` (boxes start on a multiple of 4). "
+        "Without `gamma_q` and `beta`, the normalized value alone.",
         ("function", "used_dims", "axis", "core_grid"),
+    ),
+    Opcode.STATISTICS: OpcodeSpec(
+        "lightnorm",
+        ("state", "x"),
+        "What LightNorm's forward pass learns of `x` over dimensions chunk, position and channel: for each "
+        "chunk and channel the rows sum, maximum, minimum (integers in units of 2^-18) and the first "
+        "positions of the latter two, along the fourth dimension, which has five elements. The position of "
+        "an element is `immediate_int` times the first coordinate plus the second. `state` is made anew "
+        "where every loop of `init_loops` is in its first iteration, and otherwise joined.",
+        ("function", "used_dims", "axis", "core_grid", "immediate_int", "init_loops"),
+    ),
+    Opcode.SUMMARIZE: OpcodeSpec(
+        "lightnorm",
+        ("mean", "range", "scale", "gamma_q", "state", "gamma"),
+        "LightNorm's statistics of the batch over dimensions chunk, channel and the five rows of `state`: of "
+        "`immediate_int` positions, range constant `immediate[0]` and eps `immediate[1]`; and gamma in ten "
+        "bits.",
+        ("function", "used_dims", "axis", "core_grid", "immediate", "immediate_int"),
+    ),
+    Opcode.NARROW: OpcodeSpec(
+        "lightnorm",
+        ("dst", "x"),
+        "Rounds gradients as LightNorm's backward pass does, channels along dimension `axis`.",
+        ("function", "used_dims", "axis", "core_grid"),
+    ),
+    Opcode.EXTREMA: OpcodeSpec(
+        "lightnorm",
+        ("dst", "x", "argmax", "argmin", "share"),
+        "`x` over dimensions chunk, position and channel, less `share` at position `argmax` of its chunk, "
+        "then `share` more at `argmin`; positions are counted as by `statistics`.",
+        ("used_dims", "axis", "core_grid", "immediate_int"),
+    ),
+    Opcode.SCATTER: OpcodeSpec(
+        "vector",
+        ("dst", "src", "indices"),
+        "Adds each element of `src` to the element of `dst` whose coordinate along dimension `axis` is read "
+        "from `indices` (negative: from the end, `immediate_int`), one after the other in row-major order; "
+        "an index out of range is a fault.",
+        ("used_dims", "axis", "core_grid", "immediate_int"),
     ),
 }
 
@@ -256,7 +304,8 @@ class FunctionSpec:
     """A function of the vector unit: the kernel of flexc.numerics that defines it.
 
     ``kind``: elementwise; row (result has the shape of the operand; the last dimensions are one row);
-    reduce (the last dimensions vanish); window (as reduce, in row-major order instead of lanes).
+    reduce (the last dimensions vanish); window (as reduce, in row-major order instead of lanes, the first
+    source of ``window_add`` being what the sum starts from).
     """
 
     name: str
@@ -305,6 +354,10 @@ FUNCTIONS: tuple[FunctionSpec, ...] = (
     FunctionSpec("reduce_max", 1, (), "reduce"),
     FunctionSpec("window_max", 1, (), "window"),
     FunctionSpec("window_sum", 1, (), "window"),
+    FunctionSpec("window_add", 2, (), "window"),
+    FunctionSpec("window_argmax", 1, (), "window"),
+    FunctionSpec("add_from_tap", 3, ("tap",)),
+    FunctionSpec("reduce_max_grad", 2, (), "row"),
 )
 
 FUNCTION_CODES: dict[str, int] = {spec.name: code for code, spec in enumerate(FUNCTIONS)}

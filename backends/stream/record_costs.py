@@ -88,14 +88,23 @@ class RecordCost:
             return self._compute
         if self.opcode is Opcode.CONVERT:
             return self._at_rate(target.converter_elements_per_cycle, 1)
-        if self.opcode is Opcode.NORM:
+        if self.opcode is Opcode.STATISTICS:
+            return self._of_rows(target.lightnorm_elements_per_cycle)
+        if self.engine == "lightnorm":
             return self._at_rate(target.lightnorm_elements_per_cycle, 1)
+        if self.opcode is Opcode.SCATTER:
+            return self._at_rate(target.vector_elements_per_cycle, target.vector_cycles.cycles_of("add"))
         function = FUNCTIONS[int(self.record["function"])].name
         cycles = target.vector_cycles.cycles_of(function)
         return self._at_rate(target.vector_elements_per_cycle, cycles)
 
     def _at_rate(self, elements_per_cycle: int, cycles: int) -> Callable[[Inside, Counters], Cost]:
         return lambda inside, counters: Cost(-(-_elements(inside) // elements_per_cycle) * cycles)
+
+    def _of_rows(self, elements_per_cycle: int) -> Callable[[Inside, Counters], Cost]:
+        """As :meth:`_at_rate`, the last dimension being rows of one result."""
+        rows = self.box.count[-1]
+        return lambda inside, counters: Cost(-(-_elements(inside) // (rows * elements_per_cycle)))
 
     def _transfer(self, inside: Inside, names: tuple[str, ...], *, read: bool) -> Cost:
         """A DMA transfer: the bits of distinct elements inside, rounded up to bytes."""

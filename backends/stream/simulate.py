@@ -27,7 +27,9 @@ from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.simulate_compute import Compute
 from flexc.backends.stream.simulate_convert import Convert, Norm
+from flexc.backends.stream.simulate_lightnorm import Extrema, Narrow, Statistics, Summarize
 from flexc.backends.stream.simulate_move import Gather, Load, Store
+from flexc.backends.stream.simulate_scatter import Scatter
 from flexc.backends.stream.simulate_vector import Vector
 from flexc.backends.stream.tensors import checked_input, dram_bytes_used, place_tensor, take_tensor
 from flexc.backends.stream.verify import verify
@@ -85,6 +87,11 @@ INSTRUCTIONS: dict[Opcode, Any] = {
     Opcode.CONVERT: Convert,
     Opcode.VECTOR: Vector,
     Opcode.NORM: Norm,
+    Opcode.STATISTICS: Statistics,
+    Opcode.SUMMARIZE: Summarize,
+    Opcode.NARROW: Narrow,
+    Opcode.EXTREMA: Extrema,
+    Opcode.SCATTER: Scatter,
 }
 """Halt, loop and end are the structure of the program (``loops``)."""
 

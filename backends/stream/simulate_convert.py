@@ -16,6 +16,7 @@ from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.simulate_move import operands_of
 from flexc.numerics.errors import NonFiniteError
 from flexc.numerics.lightnorm import lightnorm_normalize
+from flexc.numerics.lightnorm_machine import lightnorm_xhat
 from flexc.numerics.quantization import quantize
 
 ROUNDING_NAMES = {
@@ -129,7 +130,7 @@ def _cores(run: CoreRun) -> list[tuple[int, ...]]:
     return list(product(*ranges))
 
 
-class _Assembled:
+class Assembled:
     """A record that works on the boxes of all cores together."""
 
     def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
@@ -158,7 +159,7 @@ class _Assembled:
             raise StreamFault(f"coordinates {first} to {end} split a group of {group}")
 
 
-class Convert(_Assembled):
+class Convert(Assembled):
     """Quantization to block floating point."""
 
     def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
@@ -218,7 +219,7 @@ class Convert(_Assembled):
         return index
 
 
-class Norm(_Assembled):
+class Norm(Assembled):
     """LightNorm with given statistics."""
 
     def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
@@ -230,12 +231,12 @@ class Norm(_Assembled):
         self.require_whole_groups(assembly, counters, CHANNEL_GROUP)
         x = np.moveaxis(assembly.gather(self.x, memories, counters), self.axis, -1)
         channels = x.shape[-1]
-        constants = [assembly.gather_vector(v, memories, counters, self.axis) for v in self.vectors]
-        mean, scale, gamma_q, beta = constants
+        constants = [
+            assembly.gather_vector(v, memories, counters, self.axis) for v in self.vectors if v.present
+        ]
+        normalize = lightnorm_normalize if len(constants) == len(self.vectors) else lightnorm_xhat
         try:
-            y = lightnorm_normalize(
-                x.reshape(-1, channels), mean, scale, gamma_q, beta, rounding=self.rounding
-            )
+            y = normalize(x.reshape(-1, channels), *constants, rounding=self.rounding)
         except NonFiniteError as error:
             raise StreamFault(str(error), operand=self.x.name) from error
         whole = np.moveaxis(y.reshape(x.shape), -1, self.axis)

@@ -34,6 +34,11 @@ WRITTEN = {
     Opcode.CONVERT: ("mantissa", "exponent"),
     Opcode.VECTOR: ("dst",),
     Opcode.NORM: ("dst",),
+    Opcode.STATISTICS: ("state",),
+    Opcode.SUMMARIZE: ("mean", "range", "scale", "gamma_q"),
+    Opcode.NARROW: ("dst",),
+    Opcode.EXTREMA: ("dst",),
+    Opcode.SCATTER: ("dst",),
 }
 """Operands that a record writes; it reads the others."""
 

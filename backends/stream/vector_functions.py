@@ -93,6 +93,47 @@ def _window_sum(sources: Sequence[Array], immediates: tuple[float, ...], reduced
     return total
 
 
+def _first_of_row(x: Array, reduced: int) -> tuple[slice, ...]:
+    return (slice(None),) * (x.ndim - reduced) + (slice(0, 1),) * reduced
+
+
+def _window_add(sources: Sequence[Array], immediates: tuple[float, ...], reduced: int) -> Array:
+    """``window_sum`` from a first value on, which has one element along what is reduced."""
+    start, x = sources
+    start = start[_first_of_row(x, reduced)]
+    kept = np.broadcast_shapes(start.shape[: x.ndim - reduced], x.shape[: x.ndim - reduced])
+    total = np.array(np.broadcast_to(start, (*kept, *(1,) * reduced)))
+    with np.errstate(all="ignore"):
+        for tap in _taps(x, reduced):
+            total += tap
+    return total
+
+
+def _window_argmax(sources: Sequence[Array], immediates: tuple[float, ...], reduced: int) -> Array:
+    """The number of the tap that wins each window as fp32, -1 where nothing is above -infinity."""
+    (x,) = sources
+    best = np.full((*x.shape[: x.ndim - reduced], *(1,) * reduced), -np.inf, np.float32)
+    winner = np.full(best.shape, -1, np.float32)
+    for number, tap in enumerate(_taps(x, reduced)):
+        wins = (tap > best) | (tap != tap)
+        np.copyto(best, tap, where=wins)
+        np.copyto(winner, np.float32(number), where=wins)
+    return winner
+
+
+def _add_from_tap(sources: Sequence[Array], immediates: tuple[float, ...], reduced: int) -> Array:
+    """The gradient of the windows whose winner is one tap, added to what its elements have so far."""
+    total, winner, gradient = sources
+    passed = np.where(winner == np.float32(immediates[0]), gradient, np.float32(0))
+    return numerics.add(total, passed)
+
+
+def _reduce_max_grad(sources: Sequence[Array], immediates: tuple[float, ...], reduced: int) -> Array:
+    gradient, x = sources
+    axes = tuple(range(x.ndim - reduced, x.ndim))
+    return numerics.reduce_max_grad(gradient[_first_of_row(x, reduced)], x, axes=axes, keepdims=True)
+
+
 VECTOR_FUNCTIONS: dict[str, VectorFunction] = {
     "copy": lambda sources, immediates, reduced: sources[0],
     "add": _elementwise(numerics.add),
@@ -133,4 +174,8 @@ VECTOR_FUNCTIONS: dict[str, VectorFunction] = {
     "reduce_max": _reduce(numerics.reduce_max),
     "window_max": _window_max,
     "window_sum": _window_sum,
+    "window_add": _window_add,
+    "window_argmax": _window_argmax,
+    "add_from_tap": _add_from_tap,
+    "reduce_max_grad": _reduce_max_grad,
 }

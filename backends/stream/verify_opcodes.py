@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flexc.backends.stream.fault import StreamFault
@@ -16,6 +16,7 @@ from flexc.backends.stream.isa import (
     OPCODES,
     OUTPUT_LANES,
     PES,
+    STATE_ROWS,
     Addressing,
     Format,
     Opcode,
@@ -29,6 +30,7 @@ MANTISSAS = frozenset(MANTISSA_FORMATS.values())
 VECTOR_FORMATS = frozenset((Format.F32, Format.I64, Format.I32, Format.I1))
 NOT_INDEXED = {"acc": "krs", "a": "o", "a_exponent": "o", "b": "npq", "b_exponent": "npq"}
 """Dimensions of a compute record along which an operand does not move."""
+FP32 = frozenset((Format.F32,))
 ON_CHIP = frozenset((Addressing.LOCAL, Addressing.CHIP))
 OPTIONAL_LAST_SOURCE = frozenset(("layer_norm",))
 """Functions whose last source may be absent."""
@@ -218,11 +220,86 @@ def _check_norm(record: Any, depth: int) -> None:
     operands = Operands(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
     require(record["axis"] < record["used_dims"], "an axis that is not there")
-    for name in OPCODES[Opcode.NORM].operands:
-        operands.require(name, frozenset((Format.F32,)), ON_CHIP)
-    for name in OPCODES[Opcode.NORM].operands[2:]:
+    names = OPCODES[Opcode.NORM].operands
+    affine = any(operands.present(name) for name in names[4:])
+    names = names if affine else names[:4]
+    for name in names:
+        operands.require(name, FP32, ON_CHIP)
+    _check_vectors(record, operands, names[2:])
+
+
+def _check_vectors(record: Any, operands: Operands, names: Sequence[str]) -> None:
+    """Operands that move along the channels alone."""
+    for name in names:
         for d in range(int(record["used_dims"])):
             require(d == record["axis"] or operands.stride(name, d) == 0, "moves along another axis", name)
+
+
+def _check_one_box(record: Any) -> None:
+    require(bool((record["core_grid"] == 1).all()), "works on a box of the chip, not on one of each core")
+
+
+def _check_statistics(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    _check_one_box(record)
+    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    require(record["used_dims"] == 4, "has other than 4 dimensions")
+    require(record["axis"] == 2, "channels are dimension 2")
+    require(record["dim"][3]["count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
+    require(record["immediate_int"] >= 1, "chunks of no positions")
+    require(int(record["init_loops"]) >> depth == 0, "init_loops names a loop that is not there")
+    operands.require("state", frozenset((Format.I64,)), ON_CHIP)
+    operands.require("x", FP32, ON_CHIP)
+    require(operands.stride("state", 1) == 0, "moves along positions", "state")
+    require(operands.stride("x", 3) == 0, "moves along rows", "x")
+
+
+def _check_summarize(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    _check_one_box(record)
+    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    require(record["used_dims"] == 3, "has other than 3 dimensions")
+    require(record["axis"] == 1, "channels are dimension 1")
+    require(record["dim"][2]["count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
+    require(record["immediate_int"] >= 1, "of no positions")
+    operands.require("state", frozenset((Format.I64,)), ON_CHIP)
+    vectors = [name for name in OPCODES[Opcode.SUMMARIZE].operands if name != "state"]
+    for name in vectors:
+        operands.require(name, FP32, ON_CHIP)
+    _check_vectors(record, operands, vectors)
+
+
+def _check_narrow(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    _check_one_box(record)
+    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    require(record["axis"] < record["used_dims"], "an axis that is not there")
+    for name in ("dst", "x"):
+        operands.require(name, FP32, ON_CHIP)
+
+
+def _check_extrema(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    _check_one_box(record)
+    require(record["used_dims"] == 3, "has other than 3 dimensions")
+    require(record["axis"] == 2, "channels are dimension 2")
+    require(record["immediate_int"] >= 1, "chunks of no positions")
+    for name in ("dst", "x", "share"):
+        operands.require(name, FP32, ON_CHIP)
+    for name in ("argmax", "argmin"):
+        operands.require(name, frozenset((Format.I64,)), ON_CHIP)
+        require(operands.stride(name, 1) == 0, "moves along positions", name)
+    _check_vectors(record, operands, ("share",))
+
+
+def _check_scatter(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    _check_one_box(record)
+    require(record["axis"] < record["used_dims"], "an axis that is not there")
+    for name in ("dst", "src"):
+        operands.require(name, FP32, ON_CHIP)
+    operands.require("indices", frozenset((Format.I64, Format.I32)), ON_CHIP)
+    require(record["immediate_int"] >= 1, "scatters to no elements")
 
 
 CHECKS: dict[Opcode, Check] = {
@@ -235,6 +312,11 @@ CHECKS: dict[Opcode, Check] = {
     Opcode.CONVERT: _check_convert,
     Opcode.VECTOR: _check_vector,
     Opcode.NORM: _check_norm,
+    Opcode.STATISTICS: _check_statistics,
+    Opcode.SUMMARIZE: _check_summarize,
+    Opcode.NARROW: _check_narrow,
+    Opcode.EXTREMA: _check_extrema,
+    Opcode.SCATTER: _check_scatter,
 }
 """Halt, loop and end have no fields but those that ``loops`` checks."""
 

@@ -7,10 +7,11 @@ its address. A result without a placement never leaves the chip.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
-from xdsl.dialects.builtin import ArrayAttr
+from xdsl.dialects.builtin import ArrayAttr, NoneAttr
 from xdsl.ir import Attribute, Data, Operation
 from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
@@ -151,9 +152,30 @@ def group_of(op: Operation) -> Group | None:
 
 
 def placement_of(op: Operation, attribute: str = PLACEMENT) -> Placement | None:
-    """Where the result of ``op`` (or its ``table`` of constants) is in DRAM; None if it stays on chip."""
+    """Where the one result of ``op`` (or its ``table`` of constants) is in DRAM; None if it stays on chip."""
     found = op.attributes.get(attribute)
     return found.data if isinstance(found, PlacementAttr) else None
+
+
+def result_placements(op: Operation) -> tuple[Placement | None, ...]:
+    """Where each result of ``op`` is in DRAM; None for one that stays on chip."""
+    found = op.attributes.get(PLACEMENT)
+    if not isinstance(found, ArrayAttr):
+        return (placement_of(op),) if op.results else ()
+    return tuple(one.data if isinstance(one, PlacementAttr) else None for one in found)
+
+
+def set_result_placements(op: Operation, placements: Sequence[Placement | None]) -> bool:
+    """Says where each result of ``op`` is in DRAM; whether that changed anything.
+
+    The attribute is an array only for an op of several results.
+    """
+    attributes = [None if one is None else PlacementAttr(one) for one in placements]
+    if len(attributes) == 1:
+        return set_attribute(op, PLACEMENT, attributes[0])
+    if not any(attributes):
+        return set_attribute(op, PLACEMENT, None)
+    return set_attribute(op, PLACEMENT, ArrayAttr([NoneAttr() if one is None else one for one in attributes]))
 
 
 def set_attribute(op: Operation, name: str, value: Attribute | None) -> bool:

@@ -6,6 +6,7 @@ from math import prod
 from typing import TypeAlias
 
 from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Operation
 
 from flexc.diagnostics import CompileError, error
 from flexc.ir.attributes import place_of
@@ -32,10 +33,10 @@ def problem_of(op: ContractionOp, output_group: int | None = None) -> Contractio
 
 
 def _conv_problem(op: ConvOp, output_group: int | None) -> ContractionProblem:
-    x, w = _operand(op, op.x.type), _operand(op, op.w.type)
+    x, w = block_operand(op, op.x.type), block_operand(op, op.w.type)
     x_shape, w_shape = x.get_shape(), w.get_shape()
     if len(x_shape) > 4:
-        raise _cannot_map(
+        raise cannot_map(
             op,
             "FX416",
             f"a convolution of {len(x_shape) - 2} spatial dimensions",
@@ -47,7 +48,7 @@ def _conv_problem(op: ConvOp, output_group: int | None) -> ContractionProblem:
     depthwise = groups == x_shape[1]
     whole_filter = depthwise and tuple(w_window) == w_shape[2:] and prod(w_window) > 1
     if x_n > 1 or prod(x_window) > 1 or w_o > 1 or (prod(w_window) > 1 and not whole_filter):
-        raise _cannot_map(
+        raise cannot_map(
             op,
             "FX415",
             f"groups of {list(x.get_tile())} in x and {list(w.get_tile())} in w",
@@ -79,11 +80,11 @@ def _conv_problem(op: ConvOp, output_group: int | None) -> ContractionProblem:
 
 
 def _matmul_problem(op: MatMulOp, output_group: int | None) -> ContractionProblem:
-    a, b = _operand(op, op.a.type), _operand(op, op.b.type)
+    a, b = block_operand(op, op.a.type), block_operand(op, op.b.type)
     a_shape, b_shape, out_shape = a.get_shape(), b.get_shape(), _shape(op.out.type)
     (*a_outer, a_group), (*b_outer, b_group, b_column) = a.get_tile(), b.get_tile()
     if prod(a_outer) > 1 or prod(b_outer) > 1 or b_column > 1:
-        raise _cannot_map(
+        raise cannot_map(
             op,
             "FX415",
             f"groups of {list(a.get_tile())} in the left matrix and {list(b.get_tile())} in the right one",
@@ -103,14 +104,15 @@ def _matmul_problem(op: MatMulOp, output_group: int | None) -> ContractionProble
     )
 
 
-def _operand(op: ContractionOp, found: object) -> BlockTensorType:
+def block_operand(op: Operation, found: object) -> BlockTensorType:
+    """The type of an operand of ``op``; CompileError FX411 or FX414 for one that no machine maps."""
     assert isinstance(found, BlockTensorType)
     if found.sign.data != Sign.INCLUDED:
-        raise _cannot_map(
+        raise cannot_map(
             op, "FX414", "an operand with a separate sign", "mantissas that include the sign map"
         )
     if found.mantissa_bits.data not in MANTISSA_WIDTHS:
-        raise _cannot_map(
+        raise cannot_map(
             op, "FX411", f"an operand of {found.mantissa_bits.data} mantissa bits", "4, 8 and 16 bits map"
         )
     return found
@@ -121,7 +123,8 @@ def _shape(found: object) -> tuple[int, ...]:
     return tuple(found.get_shape())
 
 
-def _cannot_map(op: ContractionOp, code: str, what: str, hint: str) -> CompileError:
+def cannot_map(op: Operation, code: str, what: str, hint: str) -> CompileError:
+    """The error for what no machine maps."""
     operands = " x ".join(str(operand.type) for operand in op.operands[:2])
     return error(
         code,

@@ -22,11 +22,12 @@ from flexc.numerics.lightnorm_constants import (
     scale_of_range,
 )
 from flexc.numerics.lightnorm_groups import Block, BlockScratch, GroupLayout, PlanesOfBlock, like_block
+from flexc.numerics.lightnorm_machine import lightnorm_mean, lightnorm_range
 from flexc.numerics.lightnorm_reference import lightnorm_backward_reference, lightnorm_forward_reference
 from flexc.numerics.lightnorm_results import LightNormForward
-from flexc.numerics.lightnorm_statistics import FP10A_PLACES, channel_statistics
+from flexc.numerics.lightnorm_statistics import channel_statistics
 from flexc.numerics.lightnorm_truncation import QuantizedBlocks, truncate_minifloats
-from flexc.numerics.minifloat import FP10A, FP10B, STATS, is_nearest, round_block, round_fp64_to
+from flexc.numerics.minifloat import FP10A, FP10B, is_nearest, round_block
 from flexc.numerics.vector import lane_sum
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -56,11 +57,8 @@ def lightnorm_forward(
     gamma_q = quantize_gamma(gamma, rounding, op)
 
     statistics = channel_statistics(xq, layout, chunks)
-    mean_fp64 = np.ldexp(statistics.total.astype(np.float64) / np.float64(layout.positions), -FP10A_PLACES)
-    mean = round_fp64_to(mean_fp64, STATS, rounding)
-    spread = (statistics.largest.sum(axis=1) - statistics.least.sum(axis=1)).astype(np.float64)
-    # The sum is exact, and its fp64 quotient by a small K is never moved onto a tie between fp32 values.
-    batch_range = np.ldexp(spread / chunks, -FP10A_PLACES).astype(np.float32)
+    mean = lightnorm_mean(statistics.total, layout.positions, rounding)
+    batch_range = lightnorm_range(statistics.largest.sum(axis=1) - statistics.least.sum(axis=1), chunks)
     scale = scale_of_range(batch_range, constant, eps, rounding, op)
 
     constants = AffineConstants(mean, scale, gamma_q, beta)

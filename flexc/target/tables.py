@@ -58,6 +58,10 @@ class VectorCycles:
     reduce_max: int = setting("One element into a maximum.", 1, 1024)
     window_max: int = setting("One element of a window into a maximum.", 1, 1024)
     window_sum: int = setting("One element of a window into a sum.", 1, 1024)
+    window_add: int = setting("One element of a window into a sum that goes on.", 1, 1024)
+    window_argmax: int = setting("One element of a window into the place of its maximum.", 1, 1024)
+    add_from_tap: int = setting("Compare, select, add.", 1, 1024)
+    reduce_max_grad: int = setting("One element of a row, over its two passes.", 1, 1024)
 
     def cycles_of(self, function: str) -> int:
         """Cycles an element of the named vector function; KeyError for a function the unit has not."""

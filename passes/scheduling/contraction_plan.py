@@ -19,6 +19,7 @@ from flexc.numerics.block_float import groups_shape
 from flexc.passes.scheduling.buffer_slots import BufferName, BufferPlan, BufferSlot
 from flexc.passes.scheduling.contraction_tiles import ContractionOp, ContractionTiles
 from flexc.passes.scheduling.conv_tiles import conv_tiles
+from flexc.passes.scheduling.gradient_tiles import PhasePair, local_grad_tiles, weight_grad_tiles
 from flexc.passes.scheduling.layout import NORM_TABLE_ROWS, grouped_dim, shape_of
 from flexc.passes.scheduling.matmul_tiles import matmul_tiles
 from flexc.passes.scheduling.stages import Stage, make_stage
@@ -50,6 +51,8 @@ class ContractionPlan:
     """
 
     op: ContractionOp
+    a_value: SSAValue
+    b_value: SSAValue
     mapping: LoopMapping
     chain: tuple[Operation, ...]
     tiles: ContractionTiles
@@ -70,10 +73,17 @@ class ContractionPlan:
         return (self.chain[-1] if self.chain else self.op).results[0]
 
 
-def tiles_of(op: ContractionOp, mapping: LoopMapping, placement_of: PlacementOf) -> ContractionTiles:
-    """The tiles of a contraction's operands and accumulators."""
+def tiles_of(
+    op: ContractionOp, mapping: LoopMapping, placement_of: PlacementOf, phase: PhasePair | None = None
+) -> ContractionTiles:
+    """The tiles of a contraction's operands and accumulators; of a local gradient, those of a phase."""
     if isinstance(op, bfp.ConvOp | nn.ConvOp):
         return conv_tiles(op, mapping, placement_of(op.x), placement_of(op.w))
+    if isinstance(op, bfp.ConvLocalGradOp):
+        assert phase is not None
+        return local_grad_tiles(op, phase, mapping, placement_of(op.g), placement_of(op.w))
+    if isinstance(op, bfp.ConvWeightGradOp):
+        return weight_grad_tiles(op, mapping, placement_of(op.g), placement_of(op.x))
     return matmul_tiles(op, mapping, placement_of(op.a), placement_of(op.b))
 
 
@@ -115,14 +125,18 @@ def plan_contraction(
     target: Target,
     *,
     stored: bool = True,
+    phase: PhasePair | None = None,
 ) -> ContractionPlan | None:
-    """The plan of a group, its result ``stored`` in DRAM or not.
+    """The plan of a group, its result ``stored`` in DRAM or not; of a local gradient, that of a phase.
 
     None where the tiles do not hold whole groups of a quantization.
 
     Whether the buffers have room is for the caller to ask (``buffers.overflow``).
     """
-    tiles = tiles_of(op, mapping, placement_of)
+    tiles = tiles_of(op, mapping, placement_of, phase)
+    a_value, b_value = op.operands[:2]
+    if isinstance(op, bfp.ConvWeightGradOp):
+        a_value, b_value = op.x, op.g
     buffers = BufferPlan(target)
     a_slot = _ring(buffers, "a", "operand", tiles.a)
     a_exponent = b_exponent = None
@@ -148,6 +162,8 @@ def plan_contraction(
         stages.append(stage)
     return ContractionPlan(
         op=op,
+        a_value=a_value,
+        b_value=b_value,
         mapping=mapping,
         chain=tuple(chain),
         tiles=tiles,
@@ -171,8 +187,9 @@ def _ring(buffers: BufferPlan, label: str, buffer: BufferName, tile: Tile) -> Bu
 def _parameters(
     op: ContractionOp, chain: Sequence[Operation], tiles: ContractionTiles, buffers: BufferPlan
 ) -> Iterator[Parameter]:
-    if op.bias is not None:
-        yield _parameter("bias", op, op.bias, 1, tiles, buffers)
+    bias = bias_of(op)
+    if bias is not None:
+        yield _parameter("bias", op, bias, 1, tiles, buffers)
     for link in chain:
         if isinstance(link, lightnorm.InferOp):
             yield _parameter("norm constants", link, None, NORM_TABLE_ROWS, tiles, buffers)
@@ -184,6 +201,11 @@ def _parameters(
                 ("variance", link.var),
             ):
                 yield _parameter(label, link, value, 1, tiles, buffers)
+
+
+def bias_of(op: ContractionOp) -> SSAValue | None:
+    """The bias that is added to the sums."""
+    return None if isinstance(op, bfp.ConvLocalGradOp | bfp.ConvWeightGradOp) else op.bias
 
 
 def _parameter(

@@ -17,7 +17,11 @@ from flexc.ir.mapping import Mapping as LoopMapping
 from flexc.ir.placement import Plane
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 
-ContractionOp: TypeAlias = bfp.ConvOp | bfp.MatMulOp | nn.ConvOp | nn.MatMulOp
+ContractionOp: TypeAlias = (
+    bfp.ConvOp | bfp.MatMulOp | bfp.ConvLocalGradOp | bfp.ConvWeightGradOp | nn.ConvOp | nn.MatMulOp
+)
+REDUCED_DIMS: tuple[Dim, ...] = ("k", "r", "s")
+"""The loops over what is summed: always the innermost ones."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ class ContractionTiles:
     """Everything about a contraction that does not depend on what follows it.
 
     The exponents are None for fp32 operands. ``a_axis`` and ``b_axis`` weigh g and k in the coordinate that
-    the groups are laid on; ``whole_axis`` says that a's exponents come for the whole of it. ``channel_axis``
-    is the index in ``result`` of the one axis of all channels (columns), None where g and o stay apart.
+    the groups are laid on; ``whole_axis`` says that a's (b's) exponents come for the whole of it.
+    ``channel_axis`` is the index in ``result`` of the one axis of all channels (columns), None where g and o
+    stay apart. ``first`` is the index of the first element of the result that is made (none: index 0).
     """
 
     extents: Extents
@@ -107,7 +112,8 @@ class ContractionTiles:
     b_group: int = 0
     a_axis: tuple[int, int] = (0, 1)
     b_axis: tuple[int, int] = (0, 1)
-    whole_axis: bool = False
+    whole_axis: tuple[bool, bool] = (False, False)
+    first: tuple[int, ...] = ()
 
     @property
     def accumulator(self) -> Tile:
@@ -144,15 +150,18 @@ def group_axis(loops: Extents, group: int, stride_bits: int) -> TileAxis:
     )
 
 
-def without_units(axes: Sequence[TileAxis], kept: int) -> tuple[TileAxis, ...]:
+def without_units(axes: Sequence[TileAxis], kept: int, loops: Extents) -> tuple[TileAxis, ...]:
     """The axes without those of one element, the ``kept`` innermost ones staying in any case.
 
-    An axis of one element that starts in the padding stays: all of it is outside.
+    An axis of one element that is ever in the padding stays: all of it is outside then.
     """
     outer = len(axes) - kept
-    return tuple(
-        axis for i, axis in enumerate(axes) if i >= outer or (axis.limit, axis.count, axis.start) != (1, 1, 0)
-    )
+
+    def is_unit(axis: TileAxis) -> bool:
+        moves = any(loops.extent[dim] > 1 for dim in axis.advance)
+        return (axis.limit, axis.count, axis.start) == (1, 1, 0) and not moves
+
+    return tuple(axis for i, axis in enumerate(axes) if i >= outer or not is_unit(axis))
 
 
 def block_tile(value_type: object) -> tuple[int, ...] | None:

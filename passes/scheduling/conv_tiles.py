@@ -65,7 +65,7 @@ def conv_tiles(op: AnyConvOp, mapping: Mapping, x: Placement, w: Placement) -> C
         channels = [loop_axis("g", loops, channel * depth), loop_axis("k", loops, channel)]
     else:
         channels = [loop_axis("k", loops, channel)]
-    a = Tile(without_units([*outer(mantissa), *channels], len(channels)), mantissa.bits, len(channels))
+    a = Tile(without_units([*outer(mantissa), *channels], len(channels), loops), mantissa.bits, len(channels))
 
     a_exponent = None
     if x_tile is not None:
@@ -76,7 +76,7 @@ def conv_tiles(op: AnyConvOp, mapping: Mapping, x: Placement, w: Placement) -> C
             exponents = TileAxis(plane.strides_bits[1], count, count, position=along)
         else:
             exponents = group_axis(loops, a_group, plane.strides_bits[1])
-        a_exponent = Tile(without_units([*outer(plane), exponents], 1), 8)
+        a_exponent = Tile(without_units([*outer(plane), exponents], 1, loops), 8)
 
     b, b_exponent = _kernel_tiles(loops, w, w_shape, w_tile, window)
     return ContractionTiles(
@@ -91,7 +91,7 @@ def conv_tiles(op: AnyConvOp, mapping: Mapping, x: Placement, w: Placement) -> C
         b_group,
         (1, 0) if groups > 1 and depth == 1 else (depth if groups > 1 else 0, 1),
         (0, 0) if window else (0, 1),
-        groups > 1,
+        (groups > 1, False),
     )
 
 
@@ -142,30 +142,36 @@ def _kernel_tiles(
     if window:
         innermost = filters(mantissa)
         b = Tile(
-            without_units([*kernel(mantissa), *innermost], len(innermost)), mantissa.bits, len(innermost)
+            without_units([*kernel(mantissa), *innermost], len(innermost), loops),
+            mantissa.bits,
+            len(innermost),
         )
-        return b, Tile(without_units(filters(w.planes[1]), 1), 8)
+        return b, Tile(without_units(filters(w.planes[1]), 1, loops), 8)
     depth = loop_axis("k", loops, mantissa.strides_bits[1])
-    b = Tile(without_units([*filters(mantissa), *kernel(mantissa), depth], 1), mantissa.bits)
+    b = Tile(without_units([*filters(mantissa), *kernel(mantissa), depth], 1, loops), mantissa.bits)
     if w_tile is None:
         return b, None
     plane = w.planes[1]
     groups = group_axis(loops, w_tile[1], plane.strides_bits[1])
-    return b, Tile(without_units([*filters(plane), *kernel(plane), groups], 1), 8)
+    return b, Tile(without_units([*filters(plane), *kernel(plane), groups], 1, loops), 8)
 
 
 def _conv_result(op: AnyConvOp, loops: Extents) -> tuple[tuple[ResultAxis, ...], int | None]:
     shape = shape_of(op.out)
-    groups, per_group = loops.extent["g"], loops.extent["o"]
     names: tuple[Dim, ...] = ("p", "q")
     spatial = list(zip(names[-len(shape[2:]) :], range(2, len(shape)), strict=True))
     axes = [result_axis(dim, (logical,), loops) for dim, logical in [("n", 0), *spatial]]
     axes = [axis for axis in axes if axis.extent > 1]
+    channels, together = channel_axes(loops, 1, shape[1])
+    return (*axes, *channels), len(axes) if together else None
+
+
+def channel_axes(loops: Extents, dim: int, channels: int) -> tuple[list[ResultAxis], bool]:
+    """The axes of the result's ``channels`` along its dimension ``dim``, and whether they are one axis."""
+    groups, per_group = loops.extent["g"], loops.extent["o"]
     if loops.chip_tile("o") >= per_group and loops.cores.get("o", 1) == 1 and loops.tile["o"] == per_group:
         count = loops.tile["g"] * per_group
-        channels = [ResultAxis((1,), shape[1], count, {"g": count}, {"g": per_group, "o": 1})]
-    elif groups == 1:
-        channels = [result_axis("o", (1,), loops)]
-    else:
-        channels = [result_axis("g", (1,), loops, per_group), result_axis("o", (1,), loops)]
-    return (*axes, *channels), len(axes) if len(channels) == 1 else None
+        return [ResultAxis((dim,), channels, count, {"g": count}, {"g": per_group, "o": 1})], True
+    if groups == 1:
+        return [result_axis("o", (dim,), loops)], True
+    return [result_axis("g", (dim,), loops, per_group), result_axis("o", (dim,), loops)], False

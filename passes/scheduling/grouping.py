@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from xdsl.dialects.builtin import ArrayAttr
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
@@ -28,18 +29,36 @@ from flexc.passes.scheduling.contraction_plan import (
 )
 from flexc.passes.scheduling.conv_tiles import conv_extents
 from flexc.passes.scheduling.dequantize_plan import plan_dequantize
+from flexc.passes.scheduling.filter_quantize_plan import plan_filter_quantize, quantizes_filters
 from flexc.passes.scheduling.fp32_mapping import fp32_mapping
+from flexc.passes.scheduling.gather_grad_plan import plan_gather_grad
 from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.lightnorm_plan import check_positions, plan_lightnorm
 from flexc.passes.scheduling.limits import Plan, check_supported, obstacle
+from flexc.passes.scheduling.local_gradient_plan import plan_local_gradient
 from flexc.passes.scheduling.matmul_tiles import matmul_extents
+from flexc.passes.scheduling.pool_grad_plan import plan_pool_grad
 from flexc.passes.scheduling.result_layout import is_alias, result_placement
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
 from flexc.passes.scheduling.vector_plan import plan_vector_group
 from flexc.passes.scheduling.vector_steps import STEPS
 from flexc.target.machine import Target
 
-CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, nn.ConvOp, nn.MatMulOp)
+CONTRACTIONS = (
+    bfp.ConvOp,
+    bfp.ConvLocalGradOp,
+    bfp.ConvWeightGradOp,
+    bfp.MatMulOp,
+    nn.ConvOp,
+    nn.MatMulOp,
+)
+CONV_GRADIENTS = (bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
+QUANTIZED = (bfp.ConvOp, bfp.MatMulOp, *CONV_GRADIENTS)
 CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)
+LIGHTNORM_TRAINING = (lightnorm.ForwardOp, lightnorm.BackwardOp)
+POOL_GRADIENTS = (nn.MaxPoolGradOp, nn.AveragePoolGradOp)
+STANDING_ALONE = (bfp.DequantizeOp, nn.GatherGradOp, *LIGHTNORM_TRAINING, *POOL_GRADIENTS)
+"""Ops with a tile program of their own, which nothing joins."""
 ROW_OPS = (nn.SoftmaxOp, nn.LogSoftmaxOp, nn.LayerNormOp, nn.BatchNormOp, lightnorm.InferOp)
 """Ops that keep the shape and may follow others on a tile, as elementwise ops may."""
 REDUCTIONS = (nn.ReduceMaxOp, nn.ReduceMeanOp, nn.ReduceSumOp)
@@ -51,7 +70,7 @@ class OpenGroup:
 
     kind: GroupKind
     ops: list[Operation]
-    mapping: LoopMapping | None = None
+    mappings: tuple[LoopMapping, ...] = ()
 
     @property
     def quantizes(self) -> list[bfp.QuantizeOp]:
@@ -88,14 +107,14 @@ class Grouping:
             return
         _check_has_program(op, self.graph.file)
         check_supported(op, self.graph.file)
-        (result,) = op.results
-        self.placements[result] = result_placement(op, self.placements)
+        for result in op.results:
+            self.placements[result] = result_placement(result, self.placements)
         if isinstance(op, CONSTANTS):
             return
         if is_alias(op, self.placements):
             source = op.operands[0]
             if source in self.group_index:
-                self.group_index[result] = self.group_index[source]
+                self.group_index[op.results[0]] = self.group_index[source]
             return
         index = self._group_to_join(op)
         if index is None:
@@ -103,7 +122,7 @@ class Grouping:
             index = len(self.groups) - 1
         else:
             self.groups[index].ops.append(op)
-        self.group_index[result] = index
+        self.group_index.update((result, index) for result in op.results)
 
     def is_stored(self, value: SSAValue) -> bool:
         """Whether something outside its group reads ``value``."""
@@ -112,16 +131,19 @@ class Grouping:
 
     def stored(self, ops: Sequence[Operation]) -> list[SSAValue]:
         """The results of ``ops`` that something else reads."""
-        return [op.results[0] for op in ops if any(use.operation not in ops for use in op.results[0].uses)]
+        results = (result for op in ops for result in op.results)
+        return [result for result in results if any(use.operation not in ops for use in result.uses)]
 
     def plan(self, group: OpenGroup) -> Plan | None:
         """The tile program of a group; None for boxes, and for quantizations that see no whole groups."""
         first = group.ops[0]
         if isinstance(first, CONTRACTIONS):
-            assert group.mapping is not None
+            if isinstance(first, bfp.ConvLocalGradOp):
+                return plan_local_gradient(first, group.mappings, self.placement_of, self.target)
+            (mapping,) = group.mappings
             return plan_contraction(
                 first,
-                group.mapping,
+                mapping,
                 group.chain,
                 group.quantizes,
                 self.placement_of,
@@ -132,6 +154,15 @@ class Grouping:
             return None
         if isinstance(first, bfp.DequantizeOp):
             return plan_dequantize(first, self.placement_of, self.target)
+        if isinstance(first, bfp.QuantizeOp) and quantizes_filters(first):
+            return plan_filter_quantize(first, self.placement_of, self.target)
+        if isinstance(first, POOL_GRADIENTS):
+            return plan_pool_grad(first, self.placement_of, self.target)
+        if isinstance(first, nn.GatherGradOp):
+            return plan_gather_grad(first, self.placement_of, self.target)
+        if isinstance(first, LIGHTNORM_TRAINING):
+            check_positions(first, self.placement_of, place_of(first, self.graph.file))
+            return plan_lightnorm(first, self.placement_of, self.target)
         return plan_vector_group(group.ops, self.stored(group.ops), self.placement_of, self.target)
 
     def placement_of(self, value: SSAValue) -> Placement:
@@ -140,7 +171,7 @@ class Grouping:
 
     def _new_group(self, op: Operation) -> OpenGroup:
         if isinstance(op, CONTRACTIONS):
-            group = OpenGroup("contraction", [op], self.mapping_of(op))
+            group = OpenGroup("contraction", [op], self.mappings_of(op))
         else:
             group = OpenGroup(kind_of(op), [op])
         plan = self.plan(group)
@@ -149,17 +180,19 @@ class Grouping:
             raise failure
         return group
 
-    def mapping_of(self, op: Operation) -> LoopMapping | None:
-        """The mapping of a contraction, made up for one in fp32; None for another op.
+    def mappings_of(self, op: Operation) -> tuple[LoopMapping, ...]:
+        """The mappings of a contraction, made up for one in fp32; none for another op.
 
         Raises CompileError for a quantized contraction without one.
         """
         if not isinstance(op, CONTRACTIONS):
-            return None
+            return ()
         found = op.attributes.get("mapping")
+        if isinstance(found, ArrayAttr):
+            return tuple(one.data for one in found if isinstance(one, MappingAttr))
         if isinstance(found, MappingAttr):
-            return found.data
-        if isinstance(op, bfp.ConvOp | bfp.MatMulOp):
+            return (found.data,)
+        if isinstance(op, QUANTIZED):
             raise error(
                 "FX424",
                 "a quantized contraction without a mapping",
@@ -172,7 +205,7 @@ class Grouping:
             plan = plan_contraction(op, mapping, (), (), self.placement_of, self.target)
             return plan is not None and plan.buffers.overflow is None
 
-        return fp32_mapping(extents, self.target, fits)
+        return (fp32_mapping(extents, self.target, fits),)
 
     def _group_to_join(self, op: Operation) -> int | None:
         """The latest group that ``op`` reads from, where it can run there."""
@@ -181,7 +214,7 @@ class Grouping:
             return None
         index = max(indices)
         group = self.groups[index]
-        if is_box_op(group.ops[0]) or isinstance(group.ops[0], bfp.DequantizeOp):
+        if _stands_alone(group.ops[0]) or quantizes_filters(op):
             return None
         inside = [operand for operand in op.operands if _made_by(operand, group.ops)]
         later = [one for one in op.operands if one not in inside and self.group_index.get(one, -1) >= index]
@@ -190,20 +223,20 @@ class Grouping:
         joins = self._joins_contraction if group.kind == "contraction" else self._joins_vector
         if not joins(op, group):
             return None
-        plan = self.plan(OpenGroup(group.kind, [*group.ops, op], group.mapping))
+        plan = self.plan(OpenGroup(group.kind, [*group.ops, op], group.mappings))
         runs = plan is not None and obstacle(plan, place_of(op, self.graph.file)) is None
         return index if runs else None
 
     def _joins_contraction(self, op: Operation, group: OpenGroup) -> bool:
-        if op.operands[0] is not group.tail:
+        if op.operands[0] is not group.tail or isinstance(group.ops[0], CONV_GRADIENTS):
             return False
         if isinstance(op, bfp.QuantizeOp):
             return True
         first = group.ops[0]
         assert isinstance(first, CONTRACTIONS)
-        assert group.mapping is not None
+        (mapping,) = group.mappings
         only_use = len(list(group.tail.uses)) == 1
-        tiles = tiles_of(first, group.mapping, self.placement_of)
+        tiles = tiles_of(first, mapping, self.placement_of)
         return only_use and runs_in_place(op, tiles, len(shape_of(group.tail)))
 
     def _joins_vector(self, op: Operation, group: OpenGroup) -> bool:
@@ -217,14 +250,19 @@ class Grouping:
         )
 
 
+def _stands_alone(op: Operation) -> bool:
+    """Whether nothing joins the group of ``op``."""
+    return isinstance(op, STANDING_ALONE) or is_box_op(op) or quantizes_filters(op)
+
+
 def _made_by(value: SSAValue, ops: Sequence[Operation]) -> bool:
     return value.owner in ops
 
 
 def has_tile_program(op: type[Operation]) -> bool:
     """Whether the machine computes ops of a class (or they are constants)."""
-    conversions = (bfp.QuantizeOp, bfp.DequantizeOp)
-    return op in STEPS or op in BOX_OPS or op in (*CONTRACTIONS, *CONSTANTS, *conversions)
+    others = (*CONTRACTIONS, *CONSTANTS, *STANDING_ALONE, bfp.QuantizeOp)
+    return op in STEPS or op in BOX_OPS or op in others
 
 
 def _check_has_program(op: Operation, file: str) -> None:
@@ -242,8 +280,8 @@ def kind_of(op: Operation) -> GroupKind:
     """The kind of group that ``op`` starts outside of contractions."""
     if isinstance(op, bfp.QuantizeOp | bfp.DequantizeOp):
         return "convert"
-    if isinstance(op, nn.PoolOp):
+    if isinstance(op, (nn.PoolOp, *POOL_GRADIENTS)):
         return "window"
-    if isinstance(op, (*ROW_OPS, *REDUCTIONS)):
+    if isinstance(op, (*ROW_OPS, *REDUCTIONS, *LIGHTNORM_TRAINING, nn.ReduceMaxGradOp)):
         return "row"
     return "elementwise" if type(op) in ELEMENTWISE_FUNCTIONS else "movement"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from xdsl.dialects.builtin import TensorType, f32, i1, i32, i64
@@ -29,8 +29,10 @@ FP10_RUN = 4
 PLAIN_FORMATS: dict[Attribute, PlaneFormat] = {f32: "f32", i64: "i64", i32: "i32", i1: "i1"}
 MANTISSA_PLANES: dict[int, PlaneFormat] = {4: "m4", 8: "m8", 16: "m16"}
 
-BlockRole: TypeAlias = Literal["image", "kernel", "window_kernel", "left", "right"]
-"""What reads a block tensor: a convolution (its x, its w, a depthwise w), or a matrix product (a, b)."""
+BlockRole: TypeAlias = Literal["image", "kernel", "window_kernel", "turned_kernel", "batch", "left", "right"]
+"""What reads a block tensor: a convolution (its x, its w, a depthwise w) or its local gradient (image; a
+depthwise w, another w), a weight gradient (both operands), or a matrix product (a, b)."""
+BLOCK_ROLES: tuple[BlockRole, ...] = get_args(BlockRole)
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:
@@ -103,6 +105,10 @@ def _block_order(rank: int, role: BlockRole) -> tuple[tuple[int, ...], int]:
             return channels_last_order(rank), rank - 1
         case "window_kernel":
             return (*range(2, rank), 1, 0), 1
+        case "turned_kernel":
+            return (1, *range(2, rank), 0), rank - 1
+        case "batch":
+            return (*range(2, rank), 1, 0), 2
         case "left":
             return natural_order(rank), 1
         case "right":
@@ -112,34 +118,59 @@ def _block_order(rank: int, role: BlockRole) -> tuple[tuple[int, ...], int]:
 def table_placement(op: Operation) -> Placement:
     """The constants that an op needs beyond its operands, fp32 without padding.
 
-    lightnorm.infer: rows mean, scale, gamma_q and beta of all channels. nn.average_pool: the divisor of each
-    window position. bfp.dequantize: the number 1 in four bits, mantissa and exponent.
+    lightnorm.backward: positions, range constant and chunks. lightnorm.infer: rows mean, scale, gamma_q and
+    beta of all channels. nn.average_pool and its gradient: the divisor of each window position.
+    bfp.dequantize: the number 1 in four bits, mantissa and exponent.
     """
     if isinstance(op, bfp.DequantizeOp):
         return Placement((Plane("m4", 1, (4,)), Plane("e8", 1, (8,))))
-    shape = shape_of(op.results[0])
+    if isinstance(op, lightnorm.BackwardOp):
+        return Placement((pack((3,), (0,), "f32"),))
+    shape = shape_of(op.g) if isinstance(op, nn.AveragePoolGradOp) else shape_of(op.results[0])
     table = (NORM_TABLE_ROWS, shape[1]) if isinstance(op, lightnorm.InferOp) else shape[2:]
     return Placement((pack(table, natural_order(len(table)), "f32"),))
 
 
-TABLE_OPS = (lightnorm.InferOp, nn.AveragePoolOp, bfp.DequantizeOp)
+TABLE_OPS = (
+    lightnorm.InferOp,
+    lightnorm.BackwardOp,
+    nn.AveragePoolOp,
+    nn.AveragePoolGradOp,
+    bfp.DequantizeOp,
+)
 """Ops with a table of constants."""
 
 
 def block_role(value: SSAValue) -> BlockRole:
-    """The role of a block tensor, from the op that reads it first."""
+    """The role of a block tensor, from the ops that read it.
+
+    Ops want one tensor in two roles only where its groups have one element; they take either order then.
+    """
     assert isinstance(value.type, bfp.BlockTensorType)
-    use = next(iter(value.uses), None)
     tile = value.type.get_tile()
-    if use is not None and isinstance(use.operation, bfp.ConvOp):
-        if use.index == 0:
-            return "image"
-        return "window_kernel" if prod(tile[2:]) > 1 else "kernel"
-    if use is not None and isinstance(use.operation, bfp.MatMulOp):
-        return "left" if use.index == 0 else "right"
+    roles = {_role_for(use.operation, use.index, tile) for use in value.uses}
+    for role in BLOCK_ROLES:
+        if role in roles:
+            return role
     if len(tile) > 2 and tile[1] > 1:
         return "image"
     return "right" if len(tile) > 1 and tile[-2] > 1 else "left"
+
+
+def _role_for(op: Operation, index: int, tile: tuple[int, ...]) -> BlockRole | None:
+    match op:
+        case bfp.ConvOp() | bfp.ConvLocalGradOp() if index == 0:
+            return "image"
+        case bfp.ConvOp():
+            return "window_kernel" if prod(tile[2:]) > 1 else "kernel"
+        case bfp.ConvLocalGradOp():
+            return "window_kernel" if prod(tile[2:]) > 1 else "turned_kernel"
+        case bfp.ConvWeightGradOp():
+            return "batch"
+        case bfp.MatMulOp():
+            return "left" if index == 0 else "right"
+        case _:
+            return None
 
 
 def grouped_dim(value: SSAValue) -> int:
@@ -181,7 +212,11 @@ def stored_as_fp10(value: SSAValue) -> bool:
     """Whether ``value`` is stored in ten bits: all of its elements are FP10A's by construction (numerics,
     section 5), and no reader takes channels from the middle of a run."""
     op = value.owner
-    if not isinstance(op, lightnorm.InferOp) or any(_splits_runs(use.operation) for use in value.uses):
+    if any(_splits_runs(use.operation) for use in value.uses):
+        return False
+    if isinstance(op, lightnorm.ForwardOp):
+        return value in (op.y, op.xhat)
+    if not isinstance(op, lightnorm.InferOp):
         return False
     match op.activation.data:
         case "none" | "relu":

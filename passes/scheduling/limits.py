@@ -12,7 +12,12 @@ from flexc.ir.attributes import place_of
 from flexc.numerics.block_float import Sign
 from flexc.passes.scheduling.contraction_plan import ContractionPlan
 from flexc.passes.scheduling.dequantize_plan import DequantizePlan
+from flexc.passes.scheduling.filter_quantize_plan import FilterQuantizePlan, quantizes_filters
+from flexc.passes.scheduling.gather_grad_plan import GatherGradPlan
 from flexc.passes.scheduling.layout import MANTISSA_PLANES, grouped_dim, shape_of
+from flexc.passes.scheduling.lightnorm_plan import LightNormPlan
+from flexc.passes.scheduling.local_gradient_plan import LocalGradientPlan
+from flexc.passes.scheduling.pool_grad_plan import PoolGradPlan
 from flexc.passes.scheduling.vector_plan import VectorPlan
 
 BOX_DIMS = 8
@@ -20,7 +25,16 @@ LOOP_LEVELS = 6
 CORE_AXES = 3
 """Dimensions of a box, loops inside one another and core axes that an instruction has."""
 
-Plan: TypeAlias = ContractionPlan | VectorPlan | DequantizePlan
+Plan: TypeAlias = (
+    ContractionPlan
+    | LocalGradientPlan
+    | VectorPlan
+    | DequantizePlan
+    | FilterQuantizePlan
+    | LightNormPlan
+    | PoolGradPlan
+    | GatherGradPlan
+)
 
 
 def check_supported(op: Operation, file: str) -> None:
@@ -58,6 +72,8 @@ def _check_quantize(op: bfp.QuantizeOp, place: Place) -> None:
     tile = block.get_tile()
     innermost = grouped_dim(op.out)
     along_others = [dim for dim, extent in enumerate(tile) if extent > 1 and dim != innermost]
+    if quantizes_filters(op):
+        along_others = []
     bits = block.mantissa_bits.data
     if bits in MANTISSA_PLANES and block.sign.data == Sign.INCLUDED and not along_others:
         return
@@ -93,7 +109,12 @@ def obstacle(plan: Plan, place: Place) -> CompileError | None:
             place,
             "a target with larger buffers, a smaller batch or image, or narrower mantissas would help",
         )
+    if isinstance(plan, LightNormPlan):
+        return None
     dims, loops, cores = 0, 0, 0
+    if isinstance(plan, LocalGradientPlan):
+        found = (obstacle(phase, place) for phase in plan.phases)
+        return next((failure for failure in found if failure is not None), None)
     if isinstance(plan, ContractionPlan):
         loops, cores = len(plan.tiles.extents.loops()), len(plan.tiles.extents.cores)
         dims = len(plan.tiles.result)

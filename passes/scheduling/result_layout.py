@@ -23,9 +23,30 @@ from flexc.passes.scheduling.layout import (
     stored_as_fp10,
 )
 
-IMAGE_OPS = (nn.ConvOp, nn.BatchNormOp, nn.MaxPoolOp, nn.AveragePoolOp, bfp.ConvOp, lightnorm.InferOp)
+IMAGE_OPS = (
+    nn.ConvOp,
+    nn.BatchNormOp,
+    nn.MaxPoolOp,
+    nn.MaxPoolGradOp,
+    nn.AveragePoolOp,
+    nn.AveragePoolGradOp,
+    bfp.ConvOp,
+    bfp.ConvLocalGradOp,
+    lightnorm.BackwardOp,
+    lightnorm.ForwardOp,
+    lightnorm.InferOp,
+)
 """Ops whose result lies with the channels innermost whatever their operands do."""
-NATURAL_OPS = (nn.MatMulOp, bfp.MatMulOp, nn.ReshapeOp, nn.TransposeOp, nn.GatherOp, nn.ConstantOp)
+NATURAL_OPS = (
+    nn.MatMulOp,
+    bfp.MatMulOp,
+    bfp.ConvWeightGradOp,
+    nn.ReshapeOp,
+    nn.TransposeOp,
+    nn.GatherOp,
+    nn.GatherGradOp,
+    nn.ConstantOp,
+)
 """Ops whose result lies in row-major order whatever their operands do."""
 
 
@@ -34,9 +55,10 @@ def is_alias(op: Operation, placements: Mapping[SSAValue, Placement]) -> bool:
     return isinstance(op, nn.ReshapeOp) and is_natural(placements[op.x], shape_of(op.x))
 
 
-def result_placement(op: Operation, placements: Mapping[SSAValue, Placement]) -> Placement:
-    """Where the result of ``op`` would lie in DRAM (an alias: where its operand does)."""
-    (result,) = op.results
+def result_placement(result: SSAValue, placements: Mapping[SSAValue, Placement]) -> Placement:
+    """Where the result of an op would lie in DRAM (an alias: where the op's operand does)."""
+    op = result.owner
+    assert isinstance(op, Operation)
     if isinstance(result.type, bfp.BlockTensorType):
         return block_placement(result.type, block_role(result))
     assert isinstance(result.type, TensorType)
@@ -46,7 +68,7 @@ def result_placement(op: Operation, placements: Mapping[SSAValue, Placement]) ->
         return _alias(op, placements[op.x])
     rank = len(shape_of(result))
     return plain_placement(
-        result.type, channels_last_order(rank) if _is_image(op, placements) else natural_order(rank)
+        result.type, channels_last_order(rank) if _is_image(op, rank, placements) else natural_order(rank)
     )
 
 
@@ -57,10 +79,9 @@ def _alias(op: nn.ReshapeOp, placement: Placement) -> Placement:
     return Placement((Plane(plane.format, plane.size_bytes, strides, plane.address_bytes),))
 
 
-def _is_image(op: Operation, placements: Mapping[SSAValue, Placement]) -> bool:
+def _is_image(op: Operation, rank: int, placements: Mapping[SSAValue, Placement]) -> bool:
     if isinstance(op, IMAGE_OPS):
         return True
-    rank = len(shape_of(op.results[0]))
     if isinstance(op, NATURAL_OPS) or rank < 3:
         return False
     return any(

@@ -18,7 +18,8 @@ class TileAxis:
     """One axis of a box. Coordinates and counts are in elements of the tensor, the stride is in bits.
 
     ``advance[d]`` is added to the coordinate from one tile along loop dimension ``d`` to the next one;
-    ``position[d]`` is the distance, in elements of the box, between neighbours in ``d`` inside a tile.
+    ``position[d]`` is the distance, in elements of the box, between neighbours in ``d`` inside a tile, and
+    ``origin`` where in the box the first element of all loop dimensions is.
     """
 
     stride_bits: int
@@ -28,6 +29,7 @@ class TileAxis:
     step: int = 1
     advance: Mapping[Hashable, int] = field(default_factory=dict)
     position: Mapping[Hashable, int] = field(default_factory=dict)
+    origin: int = 0
 
     def across(self, cores: Mapping[Hashable, int]) -> TileAxis:
         """The axis of the tiles of all cores together, ``cores[d]`` of them side by side along ``d``."""
@@ -63,6 +65,11 @@ class Tile:
     def size_bytes(self) -> int:
         """Bytes of a buffer that holds the tile."""
         return self._pitches()[0] // 8
+
+    @property
+    def origin_bits(self) -> int:
+        """Bits in the slot before the first element of all loop dimensions."""
+        return sum(axis.origin * pitch for axis, pitch in zip(self.axes, self.pitches, strict=True))
 
     def strides_along(self, dims: Iterable[Hashable]) -> tuple[int, ...]:
         """Bits in the slot from one iteration of each loop dimension inside a tile to the next."""

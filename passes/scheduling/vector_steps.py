@@ -135,6 +135,20 @@ def _reduction(name: str) -> StepBuilder:
     return build
 
 
+def _reduce_max_grad(op: Operation, domain: Domain) -> Step:
+    """g stands still along what the maximum was taken over, which is one row."""
+    assert isinstance(op, nn.ReduceMaxGradOp)
+    rank, axes = len(domain.shape), literal(op.axes)
+    assert isinstance(axes, tuple)
+    row = tuple(sorted(int(axis) % rank for axis in axes))
+    kept = [dim for dim in range(rank) if dim not in row]
+    rules = tuple(
+        AxisRule(dim if op.keepdims.value.data else kept.index(dim), domain.shape[dim], dim) for dim in kept
+    )
+    function = VectorFunction("reduce_max_grad")
+    return Step(op, function, (Source(op.g, rules), _operand(op.x, domain)), row=row)
+
+
 def _max_pool(op: Operation, domain: Domain) -> Step:
     assert isinstance(op, nn.MaxPoolOp)
     rules, taps = window_rules(op)
@@ -188,6 +202,7 @@ STEPS: dict[type[Operation], StepBuilder] = {
     nn.LogSoftmaxOp: _softmax,
     nn.MaxPoolOp: _max_pool,
     nn.PadOp: _pad,
+    nn.ReduceMaxGradOp: _reduce_max_grad,
     nn.ReduceMaxOp: _reduction("reduce_max"),
     nn.ReduceMeanOp: _reduction("reduce_mean"),
     nn.ReduceSumOp: _reduction("reduce_sum"),
@@ -208,7 +223,7 @@ def granules(op: Operation, domain: Domain) -> dict[int, int]:
     """What tiles of some dimensions have to be multiples of (or the whole dimension) for ``op``."""
     if isinstance(op, lightnorm.InferOp):
         return {1: CHANNEL_GROUP}
-    if isinstance(op, nn.SoftmaxOp | nn.LogSoftmaxOp | nn.LayerNormOp):
+    if isinstance(op, nn.SoftmaxOp | nn.LogSoftmaxOp | nn.LayerNormOp | nn.ReduceMaxGradOp):
         return {dim: domain.shape[dim] for dim in step_of(op, domain).row}
     if isinstance(op, bfp.QuantizeOp):
         assert isinstance(op.out.type, bfp.BlockTensorType)

@@ -14,7 +14,15 @@ from flexc.numerics import __all__ as numerics_names
 SOURCES = {nn.ConstantOp, bfp.ConstantOp}
 """Ops whose value comes from the weight store, not from a kernel."""
 
-STREAM_ONLY = {"copy", "gelu_tanh", "window_max", "window_sum"}
+STREAM_ONLY = {
+    "add_from_tap",
+    "copy",
+    "gelu_tanh",
+    "window_add",
+    "window_argmax",
+    "window_max",
+    "window_sum",
+}
 """Functions of the vector unit that are spelled otherwise in the numerics."""
 
 

@@ -44,6 +44,7 @@ from flexc.numerics import unpack_fp10
 
 natural = st.integers(0, 2**40)
 LIMITS = {"function": len(FUNCTIONS), "space": len(Space), "format": len(Format), "addressing": 3}
+ROUNDED = (Opcode.CONVERT, Opcode.NORM, Opcode.STATISTICS, Opcode.SUMMARIZE, Opcode.NARROW)
 
 
 @st.composite
@@ -55,7 +56,7 @@ def field_value(draw: st.DrawFn, field: FieldSpec, opcode: Opcode) -> Any:
     else:
         information = np.iinfo(dtype)
         highest = LIMITS.get(field.name, int(information.max) + 1) - 1
-        if field.name == "function" and opcode in (Opcode.CONVERT, Opcode.NORM):
+        if field.name == "function" and opcode in ROUNDED:
             highest = len(Rounding) - 1
         if field.name in ("lane", "unit", "pe"):
             highest = 2

@@ -16,6 +16,7 @@ from tests.stream_bench import Bench, normal, split, whole
 
 Array = NDArray[Any]
 IMMEDIATES = {
+    "add_from_tap": (1.0,),
     "clip": (-0.5, 0.75),
     "leaky_relu": (0.1,),
     "hard_sigmoid": (0.25, 0.5),
@@ -30,6 +31,8 @@ def test_vector_functions(spec: FunctionSpec) -> None:
     sources = [np.abs(normal(*shape, seed=seed)) if seed else normal(*shape) for seed in range(spec.sources)]
     if spec.name in ("log", "sqrt", "power"):
         sources[0] = np.abs(sources[0])
+    if spec.name == "add_from_tap":
+        sources[1] = np.floor(sources[1])
     if spec.name == "where":
         sources[0] = sources[0] > 0
     bench = Bench()
@@ -75,13 +78,25 @@ def expected_of(name: str, sources: list[Array]) -> Array:
         return kernel(rows, axis=-1)
     if name in ("reduce_sum", "reduce_mean", "reduce_max"):
         return kernel(rows, axes=(1,))
+    if name == "reduce_max_grad":
+        return numerics.reduce_max_grad(sources[0][:, :1, :1], sources[1], axes=(1, 2), keepdims=True)
+    if name == "add_from_tap":
+        passed = np.where(sources[1] == np.float32(immediates[0]), sources[2], np.float32(0))
+        return np.asarray(sources[0] + passed)
+    if name == "window_argmax":
+        return rows.argmax(axis=1).astype(np.float32)
+    if name == "window_add":
+        total = np.array(sources[0].reshape(5, -1)[:, 0])
+        for column in sources[1].reshape(5, -1).T:
+            total += column
+        return np.asarray(total)
     if name == "window_max":
         return np.asarray(rows.max(axis=1))
     if name == "window_sum":
         total = np.zeros(5, np.float32)
         for column in rows.T:
             total += column
-        return total
+        return np.asarray(total)
     if name == "layer_norm":
         return numerics.layer_norm(*sources, axis=1, eps=immediates[0])
     if name == "batch_norm":

@@ -91,9 +91,11 @@ class _Emission:
         a, b = placements[plan.a_value].planes, placements[plan.b_value].planes
         yield _Load(self.tiles.a, a[0], self.registers[plan.a_slot], True)
         if self.tiles.a_exponent is not None:
+            assert plan.a_exponent_slot is not None
             yield _Load(self.tiles.a_exponent, a[1], self.registers[plan.a_exponent_slot], True)
         yield _Load(self.tiles.b, b[0], self.registers[plan.b_slot], True)
         if self.tiles.b_exponent is not None:
+            assert plan.b_exponent_slot is not None
             yield _Load(self.tiles.b_exponent, b[1], self.registers[plan.b_exponent_slot], True)
         for parameter in plan.parameters:
             if parameter.value is None:

@@ -54,7 +54,8 @@ def _pack_nibbles(values: NDArray[Any], strides: tuple[int, ...], size_bytes: in
     nibbles = np.zeros(2 * size_bytes, np.uint8)
     view = np.ndarray(values.shape, np.uint8, nibbles, 0, tuple(stride // 4 for stride in strides))
     view[...] = values.view(np.uint8) & 15
-    return nibbles[0::2] | nibbles[1::2] << 4
+    packed: NDArray[np.uint8] = np.bitwise_or(nibbles[0::2], np.left_shift(nibbles[1::2], np.uint8(4)))
+    return packed
 
 
 def initial_data(graph: Graph) -> Iterator[InitialData]:

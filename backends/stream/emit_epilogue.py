@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from xdsl.ir import Attribute
+
 from flexc.backends.stream.emit_program import FORMATS, ONE_CORE, Frame, Program
 from flexc.backends.stream.isa import NO_SLOT, Addressing, Format, Opcode, Rounding
 from flexc.backends.stream.record_builder import Dim, Operand, Record
@@ -86,8 +88,8 @@ def emit_stage(
             axis=list(keys).index(stage.axis),
             core_grid=frame.grid,
             a_group=stage.group,
-            seed=int(literal(stage.op.seed)) & 0xFFFFFFFF if random else 0,
-            stream_number=int(literal(stage.op.stream)) & 0xFFFFFFFF if random else 0,
+            seed=_word(stage.op.seed) if random else 0,
+            stream_number=_word(stage.op.stream) if random else 0,
         )
     )
     for register, fmt, tile, plane in zip(
@@ -98,6 +100,13 @@ def emit_stage(
             program.dram(plane, (axis.stride_bits for axis in tile.axes)),
             Operand(register, fmt, Addressing.CHIP, tile.pitches),
         )
+
+
+def _word(attribute: Attribute) -> int:
+    """An integer attribute as an unsigned word of 32 bits."""
+    value = literal(attribute)
+    assert isinstance(value, int)
+    return value & 0xFFFFFFFF
 
 
 def element_strides(shape: Sequence[int]) -> tuple[int, ...]:

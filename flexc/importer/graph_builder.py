@@ -58,6 +58,7 @@ class GraphBuilder:
         try:
             specs = [spec for operand in operands for spec in _specs(operand)]
             result = op.RULE(*specs, **keywords)
+            assert isinstance(result, TensorSpec), f"{op.name} has several results"
         except ShapeError as refusal:
             detail = "value " + " x ".join(value.describe() for value in flat)
             raise error("FX203", refusal.message, place=place, detail=detail, hint=refusal.hint) from refusal

@@ -75,7 +75,10 @@ def test_conv_gradients_refuse_another_shape() -> None:
         )
     with pytest.raises(TypeError, match="float32"):
         numerics.conv_weight_grad(
-            np.zeros((2, 5, 7, 6)), random(1, 2, 4, 7, 6), w_shape=w_shape, **attributes
+            np.zeros((2, 5, 7, 6)),  # type: ignore[arg-type]
+            random(1, 2, 4, 7, 6),
+            w_shape=w_shape,
+            **attributes,
         )
 
 

@@ -45,7 +45,9 @@ class ContractionSchedule:
 
     ``formats`` are those of its operands, a and b. ``utilization`` is the share of the multipliers at work
     while the cores compute, ``limit`` what costs most of the rest; ``multiplier_cycles`` counts multipliers
-    at work over all cycles. ``extents`` are the problem's loop extents by dimension.
+    at work over all cycles. ``extents`` are the problem's loop extents by dimension. In a training step
+    ``layer`` and ``training_pass`` say which contraction of which layer it is; a strided local gradient is
+    one for each of its phases.
     """
 
     result: str
@@ -58,6 +60,8 @@ class ContractionSchedule:
     utilization: float
     limit: str
     energy_pj: float
+    layer: str = ""
+    training_pass: str = "forward"
 
 
 @dataclass(frozen=True)

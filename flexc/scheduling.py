@@ -15,7 +15,7 @@ from flexc.cost.energy import contraction_energy_pj
 from flexc.ir import bfp
 from flexc.ir.attributes import SourceAttr
 from flexc.ir.bfp import BlockTensorType
-from flexc.ir.mapping import DIMS, Mapping, MappingAttr
+from flexc.ir.mapping import DIMS, Mapping
 from flexc.ir.placement import (
     ARGUMENT_PLACEMENTS,
     TABLE,
@@ -26,12 +26,14 @@ from flexc.ir.placement import (
     result_placements,
 )
 from flexc.ir.program import Graph
+from flexc.ir.train import role_of
 from flexc.ir.value_names import value_names
-from flexc.mapping.from_ir import problem_of
+from flexc.mapping.from_gradients import ConvGradientOp
+from flexc.mapping.from_ir import ContractionOp
 from flexc.mapping.loops import dram_loops
 from flexc.mapping.problem import ContractionProblem
 from flexc.passes.allocate import base_of
-from flexc.passes.map_contractions import MAPPING
+from flexc.passes.map_contractions import mappings_of, problems_of
 from flexc.schedule import (
     BufferUse,
     ContractionSchedule,
@@ -44,6 +46,7 @@ from flexc.schedule import (
 )
 from flexc.target import Target
 
+CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
 BUSY_SHARE = 0.5
 """Share of a group's cycles below which the busiest engine does not bound it: dependencies and latency do."""
 
@@ -108,7 +111,9 @@ class _Builder:
         ops = self.ops[timing.index]
         group = group_of(ops[0])
         assert group is not None
-        contractions = tuple(self._contraction(op) for op in ops if isinstance(op, bfp.ConvOp | bfp.MatMulOp))
+        contractions = tuple(
+            one for op in ops if isinstance(op, CONTRACTIONS) for one in self._contractions(op)
+        )
         working = sum(one.multiplier_cycles for one in contractions)
         # A quantization comes from the node that reads it, which has a group of its own.
         computing = [op for op in ops if not isinstance(op, bfp.QuantizeOp)]
@@ -138,13 +143,19 @@ class _Builder:
             instructions=timing.instructions,
         )
 
-    def _contraction(self, op: bfp.ConvOp | bfp.MatMulOp) -> ContractionSchedule:
-        attribute = op.attributes[MAPPING]
-        assert isinstance(attribute, MappingAttr)
-        problem, mapping = problem_of(op), attribute.data
+    def _contractions(self, op: ContractionOp | ConvGradientOp) -> Iterator[ContractionSchedule]:
+        for problem, mapping in zip(problems_of(op), mappings_of(op), strict=True):
+            yield self._contraction(op, problem, mapping)
+
+    def _contraction(
+        self, op: ContractionOp | ConvGradientOp, problem: ContractionProblem, mapping: Mapping
+    ) -> ContractionSchedule:
         cost = estimate(problem, mapping, self.target)
         shape = self.target.pe_shape(problem.a_bits, problem.b_bits)
         a, b = op.operands[0].type, op.operands[1].type
+        if isinstance(op, bfp.ConvWeightGradOp):
+            a, b = op.x.type, op.g.type
+        role = role_of(op)
         assert isinstance(a, BlockTensorType)
         assert isinstance(b, BlockTensorType)
         return ContractionSchedule(
@@ -158,6 +169,8 @@ class _Builder:
             utilization=cost.utilization.spatial,
             limit=cost.utilization.limit,
             energy_pj=contraction_energy_pj(problem, mapping, self.target, cost),
+            layer="" if role is None else role.layer.data,
+            training_pass="forward" if role is None else role.training_pass.data,
         )
 
     def _traffic(self, ops: Sequence[Operation], records: GroupRange) -> Iterator[TensorTraffic]:

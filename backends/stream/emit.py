@@ -37,6 +37,7 @@ from flexc.ir.placement import (
     result_placements,
 )
 from flexc.ir.program import Graph
+from flexc.ir.train import role_of
 from flexc.ir.value_names import value_names
 from flexc.numerics.block_float import groups_shape
 from flexc.passes.allocate import base_of
@@ -208,5 +209,9 @@ def machine_limits(target: Target) -> MachineLimits:
 
 
 def _label(group: Group, ops: Sequence[Operation]) -> str:
+    """Kind and node; of a contraction in a training step, its layer and which pass of it."""
+    role = role_of(ops[0])
+    if role is not None:
+        return f"{group.kind} {role.layer.data} {role.training_pass.data}"
     place: Place = place_of(ops[0])
     return f"{group.kind} {place.node_name}" if place.node_name else group.kind

@@ -83,7 +83,7 @@ def emit_stage(
         Record(
             Opcode.CONVERT,
             dims,
-            (*staged, source, position),
+            (*staged, source, position, _step(program, stage, len(dims))),
             function=rounding,
             axis=list(keys).index(stage.axis),
             core_grid=frame.grid,
@@ -100,6 +100,14 @@ def emit_stage(
             program.dram(plane, (axis.stride_bits for axis in tile.axes)),
             Operand(register, fmt, Addressing.CHIP, tile.pitches),
         )
+
+
+def _step(program: Program, stage: Stage, dims: int) -> Operand | None:
+    """The number of the training step, where the stage's random bits differ from step to step."""
+    if stage.op.step is None:
+        return None
+    (plane,) = program.placements[stage.op.step].planes
+    return program.dram(plane, (0,) * dims)
 
 
 def _word(attribute: Attribute) -> int:

@@ -229,11 +229,12 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
     ),
     Opcode.CONVERT: OpcodeSpec(
         "converter",
-        ("mantissa", "exponent", "src", "position"),
+        ("mantissa", "exponent", "src", "position", "step"),
         "Quantizes fp32 in groups of `a_group` along dimension `axis`, over all cores' boxes together. The "
         "box must start on a group and end on one or at the limit; the exponent's stride along `axis` is the "
         "distance from group to group. `position` has no slot: its offset and strides, in elements, give the "
-        "flat index of a coordinate, for stochastic rounding.",
+        "flat index of a coordinate, for stochastic rounding; where there is a `step`, an i64 in DRAM, the "
+        "stream is 4096 times that plus `stream_number`.",
         ("function", "used_dims", "axis", "core_grid", "a_group", "seed", "stream_number"),
     ),
     Opcode.VECTOR: OpcodeSpec(

@@ -18,6 +18,7 @@ from flexc.numerics.errors import NonFiniteError
 from flexc.numerics.lightnorm import lightnorm_normalize
 from flexc.numerics.lightnorm_machine import lightnorm_xhat
 from flexc.numerics.quantization import quantize
+from flexc.numerics.random_bits import stream_of
 
 ROUNDING_NAMES = {
     Rounding.NEAREST: "nearest",
@@ -164,7 +165,7 @@ class Convert(Assembled):
 
     def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
-        self.mantissa, self.exponent, self.src, self.position = operands_of(record, self.box)
+        self.mantissa, self.exponent, self.src, self.position, self.step = operands_of(record, self.box)
         self.group = int(record["a_group"])
         self._runs: dict[Assembly, tuple[CoreRun, CoreRun]] = {}
         self.seed = int(record["seed"])
@@ -183,7 +184,7 @@ class Convert(Assembled):
                 tile=tile,
                 rounding=self.rounding,
                 seed=self.seed,
-                stream=self.stream_number,
+                stream=self._stream(assembly, memories, counters),
                 flat_index=self._flat_index(assembly, counters) if self.rounding == "stochastic" else None,
             )
         except NonFiniteError as error:
@@ -194,6 +195,13 @@ class Convert(Assembled):
         ):
             values = plane.reshape((1,) * CORE_AXES + plane.shape)
             write(operand, memories, run, counters, values, (False,) * CORE_AXES)
+
+    def _stream(self, assembly: Assembly, memories: Memories, counters: Counters) -> int:
+        """The stream of random bits, of this training step where there is one."""
+        if not self.step.present:
+            return self.stream_number
+        step = read(self.step, memories, assembly.runs[0], counters)
+        return stream_of(int(step.reshape(-1)[0]), self.stream_number)
 
     def _runs_of(self, assembly: Assembly) -> tuple[CoreRun, CoreRun]:
         """Mantissas and exponents of all cores' boxes, as one core would write them."""

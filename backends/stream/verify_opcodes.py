@@ -8,6 +8,7 @@ from typing import Any
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
+    DIMS,
     FORMAT_BITS,
     FUNCTIONS,
     LANES_AND_UNITS,
@@ -187,6 +188,10 @@ def _check_convert(record: Any, depth: int) -> None:
     operands.require("exponent", frozenset((Format.E8,)), frozenset((Addressing.CHIP,)))
     operands.require("src", frozenset((Format.F32,)), ON_CHIP)
     require(not operands.present("position"), "has a slot", "position")
+    if operands.present("step"):
+        require(record["function"] == Rounding.STOCHASTIC, "without stochastic rounding", "step")
+        operands.require("step", frozenset((Format.I64,)), frozenset((Addressing.GLOBAL,)))
+        require(not any(operands.stride("step", d) for d in range(DIMS)), "moves", "step")
     if record["function"] != Rounding.STOCHASTIC:
         position = record["operand"][3]
         require(position["offset"] == 0 and not position["stride"].any(), "means nothing here", "position")

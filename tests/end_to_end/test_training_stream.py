@@ -11,12 +11,15 @@ import numpy.typing as npt
 import onnx
 import pytest
 
+from flexc.backends.stream.emit import emit_stream
 from flexc.importer import load_model
 from flexc.ir.program import Graph, carried_names
 from flexc.ir.tensor_op import spec_of
 from flexc.options import BatchNorm, CompileOptions, TrainingOptions
 from flexc.passes.manager import run_pipeline
 from flexc.passes.pipelines import differentiation_of, machine_pipeline, training_pipeline
+from flexc.scheduling import schedule_of
+from flexc.target import load_target
 from tests.stream_agreement import Agreement, compare_with_stream
 from tests.training_models import small_mobilenet, small_resnet, small_transformer
 
@@ -77,6 +80,7 @@ def check(
     policy: str,
     batchnorm: str = "lightnorm",
     target: str = "flexblock",
+    rounding: str | None = None,
     **training: Any,
 ) -> Agreement:
     """Compares the step of a model; weights have to change in it."""
@@ -84,6 +88,7 @@ def check(
         policy=policy,
         batchnorm=BatchNorm(batchnorm),
         target=target,
+        rounding=rounding,
         training=TrainingOptions(**training),
     )
     graph = step_of(MODELS[name](), folder, options)
@@ -106,8 +111,9 @@ def small_machine(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("policy", ["FB12", "FB16", "FB24"])
+@pytest.mark.parametrize(
+    "policy", ["FB12", *(pytest.param(name, marks=pytest.mark.slow) for name in ("FB16", "FB24"))]
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_has_equal_bytes(name: str, policy: str, tmp_path: Path) -> None:
     check(name, tmp_path, policy)
@@ -135,3 +141,27 @@ def test_a_step_on_a_small_machine(name: str, tmp_path: Path, small_machine: str
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_with_more_bits_in_the_gradients(name: str, tmp_path: Path) -> None:
     check(name, tmp_path, "FB12LG16WG16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_with_random_bits_of_its_own(name: str, tmp_path: Path) -> None:
+    agreement = check(name, tmp_path, "FB12", rounding="stochastic", seed=5)
+    steps = [symbol for symbol in agreement.stream.symbols if symbol.name == "step"]
+    assert [symbol.kind for symbol in steps] == ["input"]
+
+
+def test_contractions_are_named_by_layer_and_pass(tmp_path: Path) -> None:
+    options = CompileOptions(training=TrainingOptions())
+    graph = step_of(small_transformer(), tmp_path, options)
+    target = load_target(options.target)
+    stream = emit_stream(graph, target)
+    schedule = schedule_of(graph, stream, target)
+    passes: dict[str, set[str]] = {}
+    for group in schedule.groups:
+        for one in group.contractions:
+            passes.setdefault(one.layer, set()).add(one.training_pass)
+    assert passes["mlp1"] == {"forward", "local_grad", "weight_grad"}
+    assert passes["scores"] == {"forward", "local_grad"}
+    labels = [group.label for group in stream.groups]
+    assert "contraction mlp1 weight_grad" in labels

@@ -84,7 +84,7 @@ def expected_of(name: str, sources: list[Array]) -> Array:
         passed = np.where(sources[1] == np.float32(immediates[0]), sources[2], np.float32(0))
         return np.asarray(sources[0] + passed)
     if name == "window_argmax":
-        return rows.argmax(axis=1).astype(np.float32)
+        return np.asarray(rows.argmax(axis=1), np.float32)
     if name == "window_add":
         total = np.array(sources[0].reshape(5, -1)[:, 0])
         for column in sources[1].reshape(5, -1).T:

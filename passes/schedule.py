@@ -42,6 +42,7 @@ from flexc.passes.scheduling.layout import (
     TABLE_OPS,
     block_placement,
     block_role,
+    has_constant_table,
     natural_order,
     plain_placement,
     shape_of,
@@ -111,4 +112,4 @@ def _table(op: Operation) -> PlacementAttr | None:
 
 
 def _folded_into_table(op: Operation, operand_index: int) -> bool:
-    return isinstance(op, lightnorm.InferOp) and operand_index > 0
+    return isinstance(op, lightnorm.InferOp) and operand_index > 0 and has_constant_table(op)

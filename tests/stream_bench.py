@@ -130,5 +130,3 @@ def normal(*shape: int, seed: int = 0, spread: int = 0) -> NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     scale = np.ldexp(1.0, rng.integers(-spread, spread + 1, shape))
     return (rng.standard_normal(shape) * scale).astype(np.float32)
-
-

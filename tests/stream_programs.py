@@ -134,9 +134,7 @@ class ConvProgram:
     quantized: numerics.BlockTensor
 
 
-def exponents_apart(
-    rng: np.random.Generator, shape: tuple[int, ...], spread: int, magnitude: int
-) -> Array:
+def exponents_apart(rng: np.random.Generator, shape: tuple[int, ...], spread: int, magnitude: int) -> Array:
     """Normal samples scaled by powers of two from 2^(magnitude - spread) to 2^(magnitude + spread)."""
     exponent = magnitude + rng.integers(-spread, spread + 1, shape)
     scale = np.ldexp(np.float32(1), exponent).astype(np.float32)

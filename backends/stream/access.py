@@ -173,9 +173,7 @@ class Operand:
         shape = list(run.cores)
         if content.ndim > 1:
             copies = content.shape[:-1]
-            core_strides = [
-                8 * s if n > 1 else 0 for s, n in zip(content.strides[:-1], copies, strict=True)
-            ]
+            core_strides = [8 * s if n > 1 else 0 for s, n in zip(content.strides[:-1], copies, strict=True)]
         else:
             core_strides = list(self.core_stride)
         relative += sum(s * c for s, c in zip(core_strides, run.first, strict=True))
@@ -310,9 +308,7 @@ def write(
     write_packed(layout, content, valid, start, runs, operand.bits)
 
 
-def write_packed(
-    layout: Layout, content: Bytes, valid: Bytes, base: int, run: Bytes, bits: int
-) -> None:
+def write_packed(layout: Layout, content: Bytes, valid: Bytes, base: int, run: Bytes, bits: int) -> None:
     """Write packed runs, leaving the bits after their last element as they are."""
     to_content = layout.byte_view(content, base, bits)
     to_valid = layout.byte_view(valid, base, bits)

@@ -18,13 +18,14 @@ from flexc.backends.stream.emit_filter_quantize import emit_filter_quantize
 from flexc.backends.stream.emit_gather_grad import emit_gather_grad
 from flexc.backends.stream.emit_lightnorm import emit_lightnorm
 from flexc.backends.stream.emit_pool_grad import emit_pool_grad
+from flexc.backends.stream.emit_norm_constants import emit_norm_constants
 from flexc.backends.stream.emit_program import FORMATS, Program
 from flexc.backends.stream.emit_vector import emit_copy, emit_vector_group
 from flexc.backends.stream.isa import Opcode
 from flexc.backends.stream.program import GroupRange, MachineLimits, Stream, Symbol, SymbolKind, SymbolPlane
 from flexc.backends.stream.record_builder import Record
 from flexc.diagnostics import Place
-from flexc.ir import bfp, nn
+from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.attributes import place_of
 from flexc.ir.placement import (
     ARGUMENT_PLACEMENTS,
@@ -47,7 +48,7 @@ from flexc.passes.scheduling.dequantize_plan import DequantizePlan
 from flexc.passes.scheduling.filter_quantize_plan import FilterQuantizePlan
 from flexc.passes.scheduling.gather_grad_plan import GatherGradPlan
 from flexc.passes.scheduling.grouping import Grouping, OpenGroup
-from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.layout import has_constant_table, shape_of
 from flexc.passes.scheduling.lightnorm_plan import LightNormPlan
 from flexc.passes.scheduling.local_gradient_plan import LocalGradientPlan
 from flexc.passes.scheduling.pool_grad_plan import PoolGradPlan
@@ -123,11 +124,14 @@ class _Emitter:
                     self.declared.add(base)
                     self.program.declare_planes(self.in_dram[base], keep=True)
             if op in self.program.tables:
-                self.program.declare_planes(self.program.tables[op], keep=True)
+                self.program.declare_planes(self.program.tables[op], keep=has_constant_table(op))
         for result in (value for op in ops for value in op.results):
             if result in self.in_dram:
                 self.declared.add(result)
                 self.program.declare_planes(self.in_dram[result], keep=False)
+        for op in ops:
+            if isinstance(op, lightnorm.InferOp) and not has_constant_table(op):
+                emit_norm_constants(self.program, op, self.target)
         if is_box_op(ops[0]):
             (plane,) = self.in_dram[ops[0].results[0]].planes
             for copy in box_copies(ops[0], self.grouping.placement_of):

@@ -19,7 +19,7 @@ from flexc.ir.program import Graph
 from flexc.numerics.lightnorm import lightnorm_infer_constants
 from flexc.numerics.lightnorm_constants import range_constant
 from flexc.numerics.quantization import quantize
-from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.layout import has_constant_table, shape_of
 from flexc.passes.scheduling.pool_grad_plan import windows_of
 
 ELEMENT_TYPES: dict[str, np.dtype[Any]] = {
@@ -61,15 +61,14 @@ def _pack_nibbles(values: NDArray[Any], strides: tuple[int, ...], size_bytes: in
 def initial_data(graph: Graph) -> Iterator[InitialData]:
     """The initial data of a graph, in program order.
 
-    Raises CompileError FX426 where the weight store lacks a weight or the statistics of a LightNorm are not
-    constants.
+    Raises CompileError FX426 where the weight store lacks a weight.
     """
     for op in graph.main.body.block.ops:
         placement = placement_of(op)
         if placement is not None and isinstance(op, nn.ConstantOp | bfp.ConstantOp):
             yield from _planes(placement, _constant(graph, op))
         table = placement_of(op, TABLE)
-        if table is not None:
+        if table is not None and has_constant_table(op):
             yield from _planes(table, _table(graph, op))
 
 
@@ -122,13 +121,7 @@ def _norm_table(graph: Graph, op: lightnorm.InferOp) -> NDArray[np.float32]:
 
 def _norm_constant(graph: Graph, op: lightnorm.InferOp, value: SSAValue) -> NDArray[np.float32]:
     owner = value.owner
-    if not isinstance(owner, nn.ConstantOp):
-        raise error(
-            "FX426",
-            "the statistics of a LightNorm are computed by the model",
-            place=place_of(op, graph.file),
-            hint="gamma, beta, mean and variance have to be constants; --batchnorm fp32 takes any",
-        )
+    assert isinstance(owner, nn.ConstantOp)
     (array,) = _constant(graph, owner)
     return np.asarray(array, np.float32)
 

@@ -145,6 +145,7 @@ class Opcode(IntEnum):
     NARROW = 14
     EXTREMA = 15
     SCATTER = 16
+    CONSTANTS = 17
 
 
 @dataclass(frozen=True)
@@ -280,6 +281,13 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
         "`x` over dimensions chunk, position and channel, less `share` at position `argmax` of its chunk, "
         "then `share` more at `argmin`; positions are counted as by `statistics`.",
         ("used_dims", "axis", "core_grid", "immediate_int"),
+    ),
+    Opcode.CONSTANTS: OpcodeSpec(
+        "lightnorm",
+        ("mean", "scale", "gamma_q", "gamma", "given_mean", "variance"),
+        "What LightNorm normalizes with, from given statistics and eps `immediate[0]`, channels along "
+        "dimension `axis`.",
+        ("function", "used_dims", "axis", "core_grid", "immediate"),
     ),
     Opcode.SCATTER: OpcodeSpec(
         "vector",

@@ -94,8 +94,7 @@ class Buffer:
         if self.flat or self.grid != grid:
             return self._flattened(grid)
         wanted = tuple(
-            n if apart or have > 1 else 1
-            for n, apart, have in zip(grid, distinct, self.copies, strict=True)
+            n if apart or have > 1 else 1 for n, apart, have in zip(grid, distinct, self.copies, strict=True)
         )
         if wanted != self.copies:
             content, valid = self.content, self.valid

@@ -42,7 +42,7 @@ from flexc.backends.stream.isa import (
 )
 
 NO_REGISTER = "none"
-_ROUNDED = (Opcode.CONVERT, Opcode.NORM, Opcode.STATISTICS, Opcode.SUMMARIZE, Opcode.NARROW)
+_ROUNDED = (Opcode.CONVERT, Opcode.NORM, Opcode.STATISTICS, Opcode.SUMMARIZE, Opcode.NARROW, Opcode.CONSTANTS)
 _DIM_DEFAULTS = {"step": 1, "limit": NO_LIMIT}
 _FIELD = re.compile(r"([a-z_]+)=(\S+)")
 _INTEGER = re.compile(r"[+-]?[0-9]+")

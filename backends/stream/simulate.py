@@ -27,7 +27,7 @@ from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.simulate_compute import Compute
 from flexc.backends.stream.simulate_convert import Convert, Norm
-from flexc.backends.stream.simulate_lightnorm import Extrema, Narrow, Statistics, Summarize
+from flexc.backends.stream.simulate_lightnorm import Constants, Extrema, Narrow, Statistics, Summarize
 from flexc.backends.stream.simulate_move import Gather, Load, Store
 from flexc.backends.stream.simulate_scatter import Scatter
 from flexc.backends.stream.simulate_vector import Vector
@@ -90,6 +90,7 @@ INSTRUCTIONS: dict[Opcode, Any] = {
     Opcode.STATISTICS: Statistics,
     Opcode.SUMMARIZE: Summarize,
     Opcode.NARROW: Narrow,
+    Opcode.CONSTANTS: Constants,
     Opcode.EXTREMA: Extrema,
     Opcode.SCATTER: Scatter,
 }
@@ -157,9 +158,7 @@ class _Machine:
                 ) from None
 
 
-def simulate(
-    stream: Stream, inputs: Mapping[str, NDArray[Any]], *, tensors: bool = False
-) -> Simulation:
+def simulate(stream: Stream, inputs: Mapping[str, NDArray[Any]], *, tensors: bool = False) -> Simulation:
     """Run a stream on its inputs.
 
     Raises StreamFault for a program that is not legal, CompileError for inputs that are not the stream's.

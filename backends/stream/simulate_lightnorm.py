@@ -1,4 +1,4 @@
-"""statistics, summarize, narrow and extrema: LightNorm's training passes on tiles of the whole chip."""
+"""What LightNorm's unit does beside normalizing, on tiles of the whole chip."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.simulate_convert import CHANNEL_GROUP, ROUNDING_NAMES
 from flexc.backends.stream.simulate_move import operands_of
 from flexc.numerics.errors import NonFiniteError
+from flexc.numerics.lightnorm import lightnorm_infer_constants
 from flexc.numerics.lightnorm_constants import quantize_gamma
 from flexc.numerics.lightnorm_machine import (
     ChunkState,
@@ -130,6 +131,26 @@ class Summarize(_Whole):
             raise StreamFault(str(error)) from error
         for operand, values in zip(results, (*found, gamma_q), strict=True):
             self.write(operand, memories, vector, counters, values.reshape(1, -1, 1))
+
+
+class Constants(_Whole):
+    """Mean, scale and gamma of ten bits from given statistics."""
+
+    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+        super().__init__(record, trips)
+        self.eps = float(record["immediate"][0])
+
+    def execute(self, memories: Memories, counters: Counters) -> None:
+        *results, gamma, mean, variance = self.operands
+        run = self.inside(counters)
+        vector = self.without(run, tuple(d for d in range(self.box.dims) if d != self.axis))
+        given = [self.read(one, memories, vector, counters).reshape(-1) for one in (gamma, mean, variance)]
+        try:
+            made = lightnorm_infer_constants(*given, eps=self.eps, rounding=self.rounding)
+        except NonFiniteError as error:
+            raise StreamFault(str(error)) from error
+        for operand, values in zip(results, made, strict=True):
+            self.write(operand, memories, vector, counters, values.reshape(vector.count))
 
 
 class Narrow(_Whole):

@@ -37,6 +37,7 @@ WRITTEN = {
     Opcode.STATISTICS: ("state",),
     Opcode.SUMMARIZE: ("mean", "range", "scale", "gamma_q"),
     Opcode.NARROW: ("dst",),
+    Opcode.CONSTANTS: ("mean", "scale", "gamma_q"),
     Opcode.EXTREMA: ("dst",),
     Opcode.SCATTER: ("dst",),
 }

@@ -118,9 +118,7 @@ def _check_operands(records: Records) -> None:
     present = operands["slot"] != NO_SLOT
     place = np.arange(OPERANDS)
     position = (records["opcode"] == Opcode.CONVERT)[:, np.newaxis] & (place == 3)
-    _require(
-        records, ~present | (place < named[:, np.newaxis]), "an operand that the opcode does not have"
-    )
+    _require(records, ~present | (place < named[:, np.newaxis]), "an operand that the opcode does not have")
     rest = _bytes_of(records, "operand", OPERANDS)[..., operands.dtype["slot"].itemsize :].any(axis=2)
     _require(records, present | position | ~rest, "an operand without a slot is not zero otherwise")
     _require(records, operands["format"] < len(Format), "a format that does not exist")
@@ -135,5 +133,3 @@ def _check_operands(records: Records) -> None:
         ~unused[:, np.newaxis, :] | (operands["stride"] == 0),
         "a stride of a dimension that is not used",
     )
-
-

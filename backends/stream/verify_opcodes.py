@@ -274,6 +274,18 @@ def _check_summarize(record: Any, depth: int) -> None:
     _check_vectors(record, operands, vectors)
 
 
+def _check_constants(record: Any, depth: int) -> None:
+    operands = Operands(record)
+    _check_one_box(record)
+    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    require(record["axis"] < record["used_dims"], "an axis that is not there")
+    require(record["immediate"][1] == 0, "a second immediate")
+    names = OPCODES[Opcode.CONSTANTS].operands
+    for name in names:
+        operands.require(name, FP32, ON_CHIP)
+    _check_vectors(record, operands, names)
+
+
 def _check_narrow(record: Any, depth: int) -> None:
     operands = Operands(record)
     _check_one_box(record)
@@ -320,8 +332,8 @@ CHECKS: dict[Opcode, Check] = {
     Opcode.STATISTICS: _check_statistics,
     Opcode.SUMMARIZE: _check_summarize,
     Opcode.NARROW: _check_narrow,
+    Opcode.CONSTANTS: _check_constants,
     Opcode.EXTREMA: _check_extrema,
     Opcode.SCATTER: _check_scatter,
 }
 """Halt, loop and end have no fields but those that ``loops`` checks."""
-

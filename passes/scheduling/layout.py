@@ -131,6 +131,11 @@ def table_placement(op: Operation) -> Placement:
     return Placement((pack(table, natural_order(len(table)), "f32"),))
 
 
+def has_constant_table(op: Operation) -> bool:
+    """Whether the table of ``op`` is known at compile time: not that of a LightNorm of given statistics."""
+    return not isinstance(op, lightnorm.InferOp) or all(nn.is_constant(value) for value in op.operands[1:])
+
+
 TABLE_OPS = (
     lightnorm.InferOp,
     lightnorm.BackwardOp,

@@ -44,7 +44,14 @@ from flexc.numerics import unpack_fp10
 
 natural = st.integers(0, 2**40)
 LIMITS = {"function": len(FUNCTIONS), "space": len(Space), "format": len(Format), "addressing": 3}
-ROUNDED = (Opcode.CONVERT, Opcode.NORM, Opcode.STATISTICS, Opcode.SUMMARIZE, Opcode.NARROW)
+ROUNDED = (
+    Opcode.CONVERT,
+    Opcode.NORM,
+    Opcode.STATISTICS,
+    Opcode.SUMMARIZE,
+    Opcode.NARROW,
+    Opcode.CONSTANTS,
+)
 
 
 @st.composite

@@ -174,3 +174,17 @@ def test_lightnorm_of_channels_that_are_not_innermost_is_an_error() -> None:
     )
     with pytest.raises(CompileError, match="FX430"):
         check({"x": random(2, 8, 4, 4), "v": random(8)}, body, {"y": image}, "flexblock")
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "truncate"])
+def test_lightnorm_with_statistics_that_are_given(rounding: str, target: str) -> None:
+    image, vector = tensor_text((2, 10, 4, 3)), tensor_text((10,))
+    body = (
+        "%y = lightnorm.infer %x, %gamma, %beta, %mean, %var {eps = 0.001 : f32, "
+        f'rounding = "{rounding}", activation = "relu", activation_parameters = []}} : '
+        f"{', '.join([image] + 4 * [vector])} -> {image}"
+    )
+    vectors = {name: random(10, seed=seed) for seed, name in enumerate(("gamma", "beta", "mean"))}
+    arguments = {"x": random(2, 10, 4, 3), **vectors, "var": np.abs(random(10, seed=9))}
+    found = check(arguments, body, {"y": image}, target).simulation.outputs["y"]
+    assert np.unique(found).size > 8

@@ -112,7 +112,7 @@ def test_lines_that_are_no_record(lines: list[str], line: int, message: str) -> 
         (".section\n", "no directive"),
         (".plane f32 [1] stride=[1] at=0 size=4\n", "no symbol before"),
         ('.symbol "x" buffer [1] complete_at=0\n', "no kind"),
-        ('\n; comment\nload\n  dst r1 f31 local []\n', "line 4: 'f31'"),
+        ("\n; comment\nload\n  dst r1 f31 local []\n", "line 4: 'f31'"),
     ],
 )
 def test_listings_that_say_nothing(text: str, message: str, tmp_path: Path) -> None:

@@ -281,7 +281,6 @@ def test_weights_are_among_the_tensors() -> None:
     assert found["w.exponent"].tolist() == [[7], [9]]
 
 
-
 def test_the_simulator_knows_nothing_of_graphs() -> None:
     """It is given a stream and arrays; what compiles and what executes graphs is not even imported."""
     code = "import sys, flexc.backends.stream.simulate; print('\\n'.join(sys.modules))"

@@ -17,8 +17,8 @@ from flexc.backends.stream.emit_dequantize import emit_dequantize
 from flexc.backends.stream.emit_filter_quantize import emit_filter_quantize
 from flexc.backends.stream.emit_gather_grad import emit_gather_grad
 from flexc.backends.stream.emit_lightnorm import emit_lightnorm
-from flexc.backends.stream.emit_pool_grad import emit_pool_grad
 from flexc.backends.stream.emit_norm_constants import emit_norm_constants
+from flexc.backends.stream.emit_pool_grad import emit_pool_grad
 from flexc.backends.stream.emit_program import FORMATS, Program
 from flexc.backends.stream.emit_vector import emit_copy, emit_vector_group
 from flexc.backends.stream.isa import Opcode

@@ -8,15 +8,8 @@ from dataclasses import dataclass, field
 
 from xdsl.ir import Operation, SSAValue
 
-from flexc.backends.stream.isa import (
-    CORE_AXES,
-    FUNCTION_CODES,
-    LOOP_LEVELS,
-    Addressing,
-    Format,
-    Opcode,
-    Space,
-)
+from flexc.backends.stream.isa import CORE_AXES, LOOP_LEVELS, Addressing, Format, Opcode, Space
+from flexc.backends.stream.isa_functions import FUNCTION_CODES
 from flexc.backends.stream.record_builder import Dim, Operand, Record, RecordList
 from flexc.ir.placement import Placement, Plane, PlaneFormat
 from flexc.passes.scheduling.buffer_slots import BufferName, BufferSlot

@@ -20,7 +20,6 @@ from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
     CORE_AXES,
     FORMAT_BITS,
-    FUNCTIONS,
     OPCODES,
     Addressing,
     Engine,
@@ -28,6 +27,7 @@ from flexc.backends.stream.isa import (
     Opcode,
     PeUse,
 )
+from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.backends.stream.segments import cut_segments, group_axis
 from flexc.cost.tile_cycles import core_rates, tile_compute_cycles
 from flexc.ir.mapping import Dim, Factor, PeFactor, PeRole

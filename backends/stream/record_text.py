@@ -26,8 +26,6 @@ from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
     DIM_FIELDS,
     DIMS,
-    FUNCTION_CODES,
-    FUNCTIONS,
     NO_LIMIT,
     OPCODES,
     RECORD,
@@ -40,6 +38,7 @@ from flexc.backends.stream.isa import (
     Space,
     blank_records,
 )
+from flexc.backends.stream.isa_functions import FUNCTION_CODES, FUNCTIONS
 
 NO_REGISTER = "none"
 _ROUNDED = (Opcode.CONVERT, Opcode.NORM, Opcode.STATISTICS, Opcode.SUMMARIZE, Opcode.NARROW, Opcode.CONSTANTS)

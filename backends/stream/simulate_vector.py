@@ -8,7 +8,7 @@ from flexc.backends.stream.access import read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES
-from flexc.backends.stream.isa import FUNCTIONS
+from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.simulate_move import operands_of
 from flexc.backends.stream.vector_functions import VECTOR_FUNCTIONS

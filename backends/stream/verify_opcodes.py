@@ -10,7 +10,6 @@ from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
     DIMS,
     FORMAT_BITS,
-    FUNCTIONS,
     LANES_AND_UNITS,
     MANTISSA_FORMATS,
     NO_SLOT,
@@ -25,6 +24,7 @@ from flexc.backends.stream.isa import (
     Rounding,
     Space,
 )
+from flexc.backends.stream.isa_functions import FUNCTIONS
 
 Check = Callable[[Any, int], None]
 MANTISSAS = frozenset(MANTISSA_FORMATS.values())

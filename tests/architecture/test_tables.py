@@ -6,7 +6,8 @@ import pytest
 from xdsl.irdl import IRDLOperation
 
 import flexc.numerics
-from flexc.backends.stream.isa import FUNCTIONS, OPCODES, Opcode
+from flexc.backends.stream.isa import OPCODES, Opcode
+from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.ir import bfp, lightnorm, nn, train
 from flexc.ir.kernel_calls import ACTIVATION_PARAMETERS, KERNEL_CALLS, activation_call
 from flexc.numerics import __all__ as numerics_names

@@ -17,7 +17,8 @@ import pytest
 from flexc.backends.agreement import DisagreementError
 from flexc.backends.stream import emit
 from flexc.backends.stream.fault import StreamFault
-from flexc.backends.stream.isa import FORMAT_BITS, FUNCTION_CODES, NO_LIMIT, Format, Opcode, Rounding
+from flexc.backends.stream.isa import FORMAT_BITS, NO_LIMIT, Format, Opcode, Rounding
+from flexc.backends.stream.isa_functions import FUNCTION_CODES
 from flexc.backends.stream.program import Stream
 from flexc.ir.program import Graph
 from flexc.program import Program

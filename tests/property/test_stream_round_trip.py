@@ -16,7 +16,6 @@ from flexc.backends.stream.encode import decode, encode
 from flexc.backends.stream.formats import pack, unpack
 from flexc.backends.stream.isa import (
     DIM_FIELDS,
-    FUNCTIONS,
     IMMEDIATES,
     OPCODES,
     OPERAND_FIELDS,
@@ -29,6 +28,7 @@ from flexc.backends.stream.isa import (
     Space,
     blank_records,
 )
+from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.backends.stream.listing import disassemble, initial_bytes
 from flexc.backends.stream.program import (
     SYMBOL_KINDS,

@@ -10,7 +10,8 @@ import pytest
 from xdsl.dialects.func import ReturnOp
 from xdsl.irdl import IRDLOperation
 
-from flexc.backends.stream.isa import CORE_AXES, DIMS, FUNCTIONS, LOOP_LEVELS
+from flexc.backends.stream.isa import CORE_AXES, DIMS, LOOP_LEVELS
+from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.diagnostics import CompileError
 from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.placement import group_of, placement_of

@@ -9,6 +9,7 @@ import pytest
 
 from flexc.backends.stream import isa
 from flexc.backends.stream.isa_docs import isa_markdown
+from flexc.backends.stream.isa_functions import FUNCTION_CODES, FUNCTIONS, FunctionSpec
 from flexc.backends.stream.simulate import INSTRUCTIONS
 from flexc.backends.stream.timing import WRITTEN
 from flexc.backends.stream.vector_functions import VECTOR_FUNCTIONS
@@ -44,14 +45,14 @@ def test_records_have_no_padding() -> None:
     assert isa.RECORD.itemsize == sum(dtype.itemsize for dtype, *_ in fields.values())
 
 
-@pytest.mark.parametrize("spec", isa.FUNCTIONS, ids=lambda spec: spec.name)
-def test_every_function_is_computed_and_has_cycles(spec: isa.FunctionSpec) -> None:
+@pytest.mark.parametrize("spec", FUNCTIONS, ids=lambda spec: spec.name)
+def test_every_function_is_computed_and_has_cycles(spec: FunctionSpec) -> None:
     assert spec.name in VECTOR_FUNCTIONS
     assert load_target("flexblock").vector_cycles.cycles_of(spec.name) >= 1
 
 
 def test_no_function_is_computed_that_has_no_code() -> None:
-    assert set(VECTOR_FUNCTIONS) == set(isa.FUNCTION_CODES)
+    assert set(VECTOR_FUNCTIONS) == set(FUNCTION_CODES)
 
 
 def test_lanes_and_units_are_those_of_the_targets() -> None:

@@ -13,7 +13,8 @@ from flexc import numerics
 from flexc.array_files import read_npz, write_npz
 from flexc.backends.stream.encode import encode
 from flexc.backends.stream.fault import StreamFault
-from flexc.backends.stream.isa import FUNCTION_CODES, Addressing, Format, Opcode, Rounding, Space
+from flexc.backends.stream.isa import Addressing, Format, Opcode, Rounding, Space
+from flexc.backends.stream.isa_functions import FUNCTION_CODES
 from flexc.backends.stream.program import InitialData, Stream, Symbol, SymbolPlane
 from flexc.backends.stream.record_builder import Dim, Operand, Record
 from flexc.backends.stream.run import simulate_file

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flexc.backends.stream.isa import FUNCTION_CODES, Format, Opcode, Space
+from flexc.backends.stream.isa import Format, Opcode, Space
+from flexc.backends.stream.isa_functions import FUNCTION_CODES
 from flexc.backends.stream.program import GroupRange, Stream
 from flexc.backends.stream.record_builder import Dim, Operand, Record
 from flexc.backends.stream.timing import Timeline, simulate

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from flexc import numerics
-from flexc.backends.stream.isa import FUNCTION_CODES, FUNCTIONS, Format, FunctionSpec, Opcode, Space
+from flexc.backends.stream.isa import Format, Opcode, Space
+from flexc.backends.stream.isa_functions import FUNCTION_CODES, FUNCTIONS, FunctionSpec
 from flexc.backends.stream.record_builder import Operand, Record
 from tests.stream_bench import Bench, normal, split, whole
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from flexc.backends.stream.fault import StreamFault
-from flexc.backends.stream.isa import FUNCTION_CODES, Addressing, Format, Opcode, Space
+from flexc.backends.stream.isa import Addressing, Format, Opcode, Space
+from flexc.backends.stream.isa_functions import FUNCTION_CODES
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.record_builder import Record
 from flexc.backends.stream.simulate import simulate

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 from xdsl.parser import Parser
 
-from flexc.backends.stream.isa import FUNCTIONS, LANES_AND_UNITS
+from flexc.backends.stream.isa import LANES_AND_UNITS
+from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.cli.targets import rows_of, targets
 from flexc.diagnostics import CompileError
 from flexc.ir.mapping import MappingAttr

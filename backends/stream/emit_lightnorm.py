@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -40,7 +41,7 @@ def emit_lightnorm(program: Program, plan: LightNormPlan) -> None:
     emission(program, plan).emit()
 
 
-class _Emission:
+class _Emission(ABC):
     """Slots, loops and boxes of either pass."""
 
     def __init__(self, program: Program, plan: LightNormPlan) -> None:
@@ -64,21 +65,17 @@ class _Emission:
 
     def emit(self) -> None:
         """Both passes over the positions, for each tile of channels."""
-        self.load_constants()
         with self.loop(self.plan.channel_trips):
             self.first_pass()
             self.second_pass()
 
-    def load_constants(self) -> None:
-        """What no loop moves."""
-
+    @abstractmethod
     def first_pass(self) -> None:
         """Everything that needs all positions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def second_pass(self) -> None:
         """Every position."""
-        raise NotImplementedError
 
     @contextmanager
     def loop(self, trips: int) -> Iterator[None]:
@@ -249,7 +246,12 @@ class _Forward(_Emission):
 class _Backward(_Emission):
     """Sums of the gradient; then the gradient of x."""
 
-    def load_constants(self) -> None:
+    def emit(self) -> None:
+        """The constants, which no loop moves, then both passes."""
+        self._load_constants()
+        super().emit()
+
+    def _load_constants(self) -> None:
         """The numbers of positions and chunks, and the range constant."""
         (plane,) = self.program.tables[self.plan.op].planes
         constants = self.at("constants", (ROW,))

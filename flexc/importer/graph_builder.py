@@ -17,7 +17,7 @@ from flexc.importer.limits import require_tensor_fits
 from flexc.importer.tensors import Array, require_finite
 from flexc.importer.values import Value
 from flexc.ir import nn
-from flexc.ir.attributes import boolean, integer, integers, real, source
+from flexc.ir.attributes import attribute_of, source
 from flexc.ir.program import INPUTS, OUTPUTS, Graph, name_array
 from flexc.ir.shapes import ShapeError, TensorSpec
 from flexc.ir.tensor_op import TensorOp, tensor_type
@@ -154,22 +154,8 @@ def _build(
     place: Place,
 ) -> TensorOp:
     attributes: dict[str, Attribute] = {
-        name: _attribute(value) for name, value in keywords.items() if name in _attribute_names(op)
+        name: attribute_of(value) for name, value in keywords.items() if name in _attribute_names(op)
     }
     assert place.node_index is not None, "ops are made for nodes"
     attributes["source"] = source(place.node_name, place.op_type, place.node_index)
     return op.build(operands=operands, attributes=attributes, result_types=[tensor_type(result)])
-
-
-def _attribute(value: Keyword) -> Attribute:
-    match value:
-        case bool():
-            return boolean(value)
-        case int():
-            return integer(value)
-        case float():
-            return real(value)
-        case str():
-            return StringAttr(value)
-        case _:
-            return integers(value)

@@ -97,6 +97,21 @@ def reals(values: Sequence[float]) -> ArrayAttr[FloatAttr]:
     return ArrayAttr([real(value) for value in values])
 
 
+def attribute_of(value: Literal | Sequence[int]) -> Attribute:
+    """The attribute that :func:`literal` reads as ``value``; a sequence is one of integers."""
+    match value:
+        case bool():
+            return boolean(value)
+        case int():
+            return integer(value)
+        case float():
+            return real(value)
+        case str():
+            return StringAttr(value)
+        case _:
+            return integers([int(one) for one in value])
+
+
 def literal(attribute: Attribute) -> Literal:
     """The Python value of an attribute of an op; TypeError for one that stands for none."""
     match attribute:

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from flexc.ir import nn
-from flexc.ir.attributes import Literal, boolean, integer, integers, real
+from flexc.ir.attributes import Literal, attribute_of
 from flexc.ir.program import Graph
 from flexc.ir.shapes import Shape, TensorSpec
 from flexc.ir.tensor_op import TensorOp, spec_of, tensor_type
@@ -127,18 +126,3 @@ class Builder:
 def shape_of(value: SSAValue) -> Shape:
     """The shape of a tensor."""
     return spec_of(value.type).shape
-
-
-def attribute_of(value: Literal) -> Attribute:
-    """The attribute that :func:`flexc.ir.attributes.literal` reads as ``value``."""
-    match value:
-        case bool():
-            return boolean(value)
-        case int():
-            return integer(value)
-        case float():
-            return real(value)
-        case str():
-            return StringAttr(value)
-        case _:
-            return integers([int(one) for one in value])

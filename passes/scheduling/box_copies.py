@@ -19,7 +19,7 @@ from flexc.ir.placement import PLANE_BITS, Placement
 from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
 from flexc.passes.scheduling.layout import FP10_RUN, natural_order, pack, shape_of
 from flexc.passes.scheduling.tile_boxes import Tile
-from flexc.passes.scheduling.vector_plan import domain_loops, largest_tile, smallest_tile
+from flexc.passes.scheduling.vector_plan import domain_loops, largest_plan
 from flexc.passes.scheduling.vector_sources import AxisRule, Source
 from flexc.passes.scheduling.vector_steps import Domain
 from flexc.target.machine import Target
@@ -74,8 +74,7 @@ def plan_copy(copy: BoxCopy, placement_of: PlacementOf, target: Target) -> CopyP
         slot = buffers.take("copied box", "operand", box.size_bytes, depth=2, per_core=False)
         return CopyPlan(copy, tile, box, slot, buffers)
 
-    tile = largest_tile(copy.domain, granule, lambda tile: plan(tile).buffers.overflow is None)
-    return plan(smallest_tile(copy.domain, granule) if tile is None else tile)
+    return largest_plan(copy.domain, granule, [plan])
 
 
 def _ordered(strides: Sequence[int], shape: Sequence[int]) -> Domain:

@@ -18,7 +18,7 @@ from flexc.ir.placement import Placement
 from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
 from flexc.passes.scheduling.layout import grouped_dim, shape_of, storage_order
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
-from flexc.passes.scheduling.vector_plan import domain_loops, largest_tile, smallest_tile
+from flexc.passes.scheduling.vector_plan import domain_loops, largest_plan
 from flexc.passes.scheduling.vector_steps import Domain
 from flexc.target.machine import Target
 
@@ -94,9 +94,7 @@ def plan_dequantize(
         )
         return DequantizePlan(op, domain, tile, group, names, mantissa, exponent, one, result, slots, buffers)
 
-    def fits(tile: tuple[int, ...]) -> bool:
-        within = sum(tile[dim] > 1 for dim in order) <= len(OTHER_DIMS)
-        return within and plan(tile).buffers.overflow is None
+    def has_dims_enough(tile: tuple[int, ...]) -> bool:
+        return sum(tile[dim] > 1 for dim in order) <= len(OTHER_DIMS)
 
-    tile = largest_tile(domain, granule, fits)
-    return plan(smallest_tile(domain, granule) if tile is None else tile)
+    return largest_plan(domain, granule, [plan], allows=has_dims_enough)

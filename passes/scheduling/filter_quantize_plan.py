@@ -18,7 +18,7 @@ from flexc.passes.scheduling.contraction_tiles import merged_stride
 from flexc.passes.scheduling.layout import block_role, shape_of
 from flexc.passes.scheduling.stages import Stage
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
-from flexc.passes.scheduling.vector_plan import domain_loops, largest_tile, smallest_tile
+from flexc.passes.scheduling.vector_plan import domain_loops, largest_plan
 from flexc.passes.scheduling.vector_steps import Domain
 from flexc.target.machine import Target
 
@@ -86,5 +86,4 @@ def plan_filter_quantize(
         stage = Stage(op, TAP, taps, mantissa, exponent, slots[1], slots[2])
         return FilterQuantizePlan(op, domain, tile, source, slots[0], stage, buffers)
 
-    tile = largest_tile(domain, granule, lambda tile: plan(tile).buffers.overflow is None)
-    return plan(smallest_tile(domain, granule) if tile is None else tile)
+    return largest_plan(domain, granule, [plan])

@@ -13,7 +13,7 @@ from flexc.ir.placement import PLANE_BITS, Placement
 from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
 from flexc.passes.scheduling.layout import natural_order, shape_of
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
-from flexc.passes.scheduling.vector_plan import domain_loops, largest_tile, smallest_tile
+from flexc.passes.scheduling.vector_plan import domain_loops, largest_plan
 from flexc.passes.scheduling.vector_steps import Domain
 from flexc.target.machine import Target
 
@@ -94,11 +94,4 @@ def plan_gather_grad(
         )
         return GatherGradPlan(op, axis, keys, domain, tile, *tiles, (sums, moved, indexed), buffers)
 
-    def fits(tile: tuple[int, ...], depth: int) -> bool:
-        return plan(tile, depth).buffers.overflow is None
-
-    for depth in (2, 1):
-        found = largest_tile(domain, granule, partial(fits, depth=depth))
-        if found is not None:
-            return plan(found, depth)
-    return plan(smallest_tile(domain, granule), 1)
+    return largest_plan(domain, granule, [partial(plan, depth=depth) for depth in (2, 1)])

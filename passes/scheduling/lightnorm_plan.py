@@ -21,7 +21,7 @@ from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
 from flexc.passes.scheduling.contraction_tiles import merged_stride
 from flexc.passes.scheduling.layout import shape_of
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
-from flexc.passes.scheduling.vector_plan import largest_tile, smallest_tile
+from flexc.passes.scheduling.vector_plan import largest_plan
 from flexc.passes.scheduling.vector_steps import CHANNEL_GROUP, Domain
 from flexc.target.machine import Target
 
@@ -125,14 +125,7 @@ def plan_lightnorm(op: LightNormOp, placement_of: PlacementOf, target: Target) -
         tile = (extents[0], extents[1], extents[2])
         return _Slots(op, domain.shape, tile, placement_of, target, depth).plan()
 
-    def fits(extents: tuple[int, ...], depth: int) -> bool:
-        return plan(extents, depth).buffers.overflow is None
-
-    for depth in (2, 1):
-        found = largest_tile(domain, granule, partial(fits, depth=depth))
-        if found is not None:
-            return plan(found, depth)
-    return plan(smallest_tile(domain, granule), 1)
+    return largest_plan(domain, granule, [partial(plan, depth=depth) for depth in (2, 1)])
 
 
 class _Slots:

@@ -19,7 +19,7 @@ from flexc.numerics.windows import Windows
 from flexc.passes.scheduling.buffer_slots import BufferName, BufferPlan, BufferSlot
 from flexc.passes.scheduling.layout import FP10_RUN, shape_of, table_placement
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
-from flexc.passes.scheduling.vector_plan import domain_loops, largest_tile, smallest_tile
+from flexc.passes.scheduling.vector_plan import domain_loops, largest_plan
 from flexc.passes.scheduling.vector_steps import Domain
 from flexc.target.machine import Target
 
@@ -114,11 +114,4 @@ def plan_pool_grad(
             take("counts", Tile(tuple(TileAxis(one, count, count) for one, count in counts), 32), 1)
         return PoolGradPlan(op, windows, domain, tile, held, buffers)
 
-    def fits(tile: tuple[int, ...], depth: int) -> bool:
-        return plan(tile, depth).buffers.overflow is None
-
-    for depth in (2, 1):
-        found = largest_tile(domain, granule, partial(fits, depth=depth))
-        if found is not None:
-            return plan(found, depth)
-    return plan(smallest_tile(domain, granule), 1)
+    return largest_plan(domain, granule, [partial(plan, depth=depth) for depth in (2, 1)])

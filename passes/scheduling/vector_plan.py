@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import lcm
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
@@ -93,11 +93,40 @@ def plan_vector_group(
     (``buffers.overflow``).
     """
     planner = _Planner(ops, stored, placement_of, target)
-    for depth in (2, 1):
-        tile = largest_tile(planner.domain, planner.granule, partial(planner.fits, depth=depth))
+    return largest_plan(planner.domain, planner.granule, [partial(planner.plan, depth=n) for n in (2, 1)])
+
+
+class Plan(Protocol):
+    """A tile program that says which buffers it takes."""
+
+    @property
+    def buffers(self) -> BufferPlan: ...
+
+
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+
+
+def largest_plan(
+    domain: Domain,
+    granule: Mapping[int, int],
+    plans: Sequence[Callable[[tuple[int, ...]], AnyPlan]],
+    *,
+    allows: Callable[[tuple[int, ...]], bool] = lambda tile: True,
+) -> AnyPlan:
+    """The plan with the largest tile that fits the buffers, by the first of ``plans`` that has one.
+
+    ``plans`` make the plan of a tile, the preferred first; ``allows`` refuses tiles for other reasons. Where
+    no tile fits, the last of ``plans`` for the smallest: the caller asks ``buffers.overflow``.
+    """
+    for plan in plans:
+
+        def fits(tile: tuple[int, ...], plan: Callable[[tuple[int, ...]], AnyPlan] = plan) -> bool:
+            return allows(tile) and plan(tile).buffers.overflow is None
+
+        tile = largest_tile(domain, granule, fits)
         if tile is not None:
-            return planner.plan(tile, depth)
-    return planner.plan(smallest_tile(planner.domain, planner.granule), 1)
+            return plan(tile)
+    return plans[-1](smallest_tile(domain, granule))
 
 
 def smallest_tile(domain: Domain, granule: Mapping[int, int]) -> tuple[int, ...]:
@@ -181,10 +210,6 @@ class _Planner:
                     if rule.dim == 1 and rule.follows is not None:
                         join(rule.follows, FP10_RUN)
         return found
-
-    def fits(self, tile: tuple[int, ...], depth: int) -> bool:
-        """Whether the slots for a tile fit the buffers."""
-        return self.plan(tile, depth).buffers.overflow is None
 
     def plan(self, tile: tuple[int, ...], depth: int) -> VectorPlan:
         """The slots for a tile, moving ones of ``depth`` buffers."""

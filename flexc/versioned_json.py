@@ -6,6 +6,7 @@ docs/schemas holds the schemas. A version counts up when a reader of the last on
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 
@@ -16,3 +17,8 @@ def versioned_json(schema: str, version: int, content: Mapping[str, object]) -> 
     """
     document = {"schema": schema, "schema_version": version, **content}
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """The number as JSON has it: None for what is not finite."""
+    return value if value is not None and math.isfinite(value) else None

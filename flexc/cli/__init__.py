@@ -29,6 +29,7 @@ COMMANDS = {
     "export": Entry("flexc.cli.export:export", "Write the model that a run has trained as ONNX."),
     "run": Entry("flexc.cli.run:run", "Run an artefact, and compare it with onnxruntime."),
     "inspect": Entry("flexc.cli.inspect:inspect_command", "Show where the cycles of an artefact go."),
+    "diff": Entry("flexc.cli.diff:diff", "Show what two artefacts have different."),
     "opt": Entry("flexc.cli.opt:opt", "Run passes on IR text or a model."),
     "policies": Entry("flexc.cli.policies:policies", "List and show precision policies."),
     "targets": Entry("flexc.cli.targets:targets", "List and show machines."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from flexc.analysis.compare import Distance
 from flexc.analysis.layers import LayerDistance
 from flexc.backends.agreement import Agreement
 from flexc.cli.text_table import table_lines
-from flexc.versioned_json import versioned_json
+from flexc.versioned_json import finite_or_none, versioned_json
 
 SCHEMA = "flexc.run"
 SCHEMA_VERSION = 1
@@ -72,8 +71,8 @@ def _agreement(found: Agreement) -> dict[str, Any]:
         values = (found.difference.executor_value, found.difference.stream_value)
         difference = {
             **asdict(found.difference),
-            "executor_value": _finite(values[0]),
-            "stream_value": _finite(values[1]),
+            "executor_value": finite_or_none(values[0]),
+            "stream_value": finite_or_none(values[1]),
         }
     return {"exact": found.exact, "compared": list(found.compared), "difference": difference}
 
@@ -90,9 +89,9 @@ def _distance(found: Distance) -> dict[str, Any]:
         "name": found.name,
         "shape": list(found.shape),
         "equal": found.max_error == 0.0,
-        "max_error": _finite(found.max_error),
-        "sqnr_db": _finite(found.sqnr_db),
-        "cosine": _finite(found.cosine),
+        "max_error": finite_or_none(found.max_error),
+        "sqnr_db": finite_or_none(found.sqnr_db),
+        "cosine": finite_or_none(found.cosine),
     }
 
 
@@ -105,10 +104,6 @@ def _layer(found: LayerDistance) -> dict[str, Any]:
         "fused_activation": layer.activation or None,
         **_distance(found.distance),
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _op_type(found: LayerDistance) -> str:

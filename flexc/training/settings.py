@@ -48,11 +48,14 @@ class RunSettings:
     control: ControlOptions | None = None
 
     def compile_options(self, policy: str) -> CompileOptions:
-        """The options of the step's compilation, with ``policy`` for its precision."""
+        """The options of the step's compilation, with ``policy`` for its precision.
+
+        A controller's policy names every layer in an override, so ``everywhere``, which drops them, is void.
+        """
         return CompileOptions(
             batch=self.batch,
             policy=policy,
-            everywhere=self.everywhere,
+            everywhere=self.everywhere and self.control is None,
             profile=self.profile,
             batchnorm=self.batchnorm,
             target=self.target,

@@ -1,0 +1,1 @@
+"""What small networks learn in each precision, and the tables of docs/training_results.md."""

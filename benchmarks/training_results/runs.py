@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 
 from benchmarks.training_results.broken_quantizers import Fault, broken_quantizer
-from benchmarks.training_results.data import data_path, image_size
+from benchmarks.training_results.data import IMAGE_SIZES, data_path
 from benchmarks.training_results.evaluation import score
 from benchmarks.training_results.experiments import Engine, Experiment, Network
 from benchmarks.training_results.statistics_lag import LagProbe
@@ -81,7 +81,7 @@ def _model(network: Network, data: str, seed: int, folder: Path) -> Path:
         return CLASSIFIER
     make = make_small_resnet if network is Network.RESNET else make_small_mobilenet
     path = folder / "model.onnx"
-    onnx.save(make(size=image_size(data), seed=seed), path)
+    onnx.save(make(size=IMAGE_SIZES[data], seed=seed), path)
     return path
 
 
@@ -105,10 +105,12 @@ def _run_flexc(settings: RunSettings, experiment: Experiment, folder: Path) -> d
         made: dict[str, Any] = {
             "epochs": [asdict(row) for row in outcome.metrics],
             "training_seconds": time.perf_counter() - start,
-            "scores": observer.scores(settings.policy),
+            "scores": observer.scores(settings.policy, observer.state()),
         }
     if not experiment.method.exact and settings.batchnorm is BatchNorm.LIGHTNORM:
-        made["scores_in_fp32"] = observer.scores("fp32")
+        made["scores_in_fp32"] = observer.scores("fp32", observer.state())
+    if experiment.task.network is Network.CLASSIFIER:
+        made["scores_before"] = observer.scores(settings.policy, {})
     if observer.lags:
         made["lags"] = observer.lags
     if observer.decisions:
@@ -152,18 +154,22 @@ class _Recorder:
         order = order_of_epoch(len(train_set), seed=self._settings.seed, epoch=metrics.epoch - 1)
         used = order[: len(train_set) // batch * batch]
         recent = train_set.take(used[-RECENT_STEPS * batch :])
-        self.lags.append(asdict(self._probe.measure(self._state(), recent)))
+        self.lags.append(asdict(self._probe.measure(self.state(), recent)))
 
-    def scores(self, policy: str) -> dict[str, Any]:
-        """Loss and accuracy on training and test set behind the last step, computed in ``policy``."""
+    def scores(self, policy: str, state: dict[str, Any]) -> dict[str, Any]:
+        """Loss and accuracy of ``state`` on training and test set, computed in ``policy``.
+
+        What is missing in ``state`` is as the model's file has it.
+        """
         if policy == DYNAMIC:
             policy = str(self._folder / "policy.toml")
         options = self._settings.compile_options(policy)
-        program = self._model.inference_program(options, self._state())
+        program = self._model.inference_program(options, state)
         parts = {"train": self._data.train, "test": self._data.test}
         return {name: asdict(score(self._model, program, part)) for name, part in parts.items()}
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """That of the last checkpoint."""
         found = read_checkpoint(self._folder)
         assert found is not None, "a run keeps a checkpoint of every epoch"
         return found.state

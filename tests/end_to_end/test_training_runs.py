@@ -148,11 +148,12 @@ def _after(steps: int) -> Callable[[], bool]:
 
 
 def test_dynamic_precision_changes_formats_and_repeats_itself(folder: Path) -> None:
-    for name in ("dynamic", "dynamic-again"):
-        result = train(folder, folder / name, *DYNAMIC)
+    for name, more in (("dynamic", ()), ("dynamic-again", ()), ("dynamic-everywhere", ("--everywhere",))):
+        result = train(folder, folder / name, *DYNAMIC, *more)
         assert result.exit_code == 0, result.output
     run = folder / "dynamic"
-    assert_equal_runs(run, folder / "dynamic-again", (*FILES, "decisions.csv", "policy.toml"))
+    for other in ("dynamic-again", "dynamic-everywhere"):
+        assert_equal_runs(run, folder / other, (*FILES, "decisions.csv", "policy.toml"))
     decisions = rows(run, "decisions.csv")
     assert decisions
     assert {row["before_bits"] for row in decisions} <= {"16", "8", "4"}

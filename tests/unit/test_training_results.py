@@ -1,0 +1,87 @@
+"""The driver of the reported training results."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.training_results.broken_quantizers import Fault, broken_quantizer
+from benchmarks.training_results.evaluation import score_of_logits
+from benchmarks.training_results.experiments import Experiment
+from benchmarks.training_results.plan import DIGITS, EVERYWHERE, REFERENCES, experiments
+from benchmarks.training_results.runs import run
+from benchmarks.training_results.store import Results
+from flexc import numerics
+from flexc.numerics import BlockTensor, dequantize
+
+X = np.array([[1.75, -0.3, 0.3, 0.0], [14.0, -1.0, 2.0, 0.25], [0, 0, 0, 0]], np.float32)
+
+
+def quantized() -> BlockTensor:
+    return numerics.quantize(X, mantissa_bits=4, tile=(1, 4))
+
+
+def test_every_run_has_an_address_of_its_own() -> None:
+    planned = list(experiments())
+    assert len({one.key for one in planned}) == len(planned)
+    for one in planned:
+        again = Experiment.from_json(json.loads(json.dumps(asdict(one))))
+        assert (again, again.key) == (one, one.key)
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (Fault.EXPONENT_ONE_LOW, [[0.875, -0.25, 0.25, 0], [7, -1, 2, 0], [0, 0, 0, 0]]),
+        (Fault.FLOOR, [[1.75, -0.5, 0.25, 0], [14, -2, 2, 0], [0, 0, 0, 0]]),
+        (Fault.NEXT_EXPONENT, [[0, 0, 0, 0], [1.75, 0, 0.25, 0], [0, 0, 0, 0]]),
+    ],
+)
+def test_a_fault_lasts_as_long_as_its_run(fault: Fault, expected: list[list[float]]) -> None:
+    right = dequantize(quantized())
+    np.testing.assert_array_equal(right, [[1.75, -0.25, 0.25, 0], [14, 0, 2, 0], [0, 0, 0, 0]])
+    with broken_quantizer(fault):
+        np.testing.assert_array_equal(dequantize(quantized()), expected)
+    np.testing.assert_array_equal(dequantize(quantized()), right)
+
+
+def test_a_score_is_that_of_the_softmax() -> None:
+    found = score_of_logits(np.array([[1000, 1000], [0, np.log(3)]], np.float32), np.array([1, 1]))
+    assert found.loss == pytest.approx((np.log(2) - np.log(0.75)) / 2)
+    assert found.accuracy == 0.5
+
+
+def test_a_finished_run_is_kept_whole(tmp_path: Path) -> None:
+    results = Results(tmp_path / "results")
+    experiment = next(experiments())
+    assert not results.has(experiment)
+    results.add(experiment, {"key": experiment.key})
+    assert results.has(experiment)
+    assert results.all() == [{"key": experiment.key}]
+    assert not results.has(replace(experiment, seed=7))
+
+
+def one_epoch(method: str, **changes: Any) -> dict[str, Any]:
+    chosen = {**EVERYWHERE, **REFERENCES}[method]
+    return run(Experiment(replace(DIGITS, epochs=1), replace(chosen, **changes), 3))
+
+
+@pytest.mark.slow
+def test_statistics_are_compared_behind_each_epoch() -> None:
+    made = one_epoch("FB16")
+    (lag,) = made["lags"]
+    assert 0 < lag["training_difference"] < 0.2
+    assert abs(lag["bias"]) <= lag["difference"] < 0.3
+    assert lag["running"]["loss"] == pytest.approx(made["scores"]["test"]["loss"], rel=0.05)
+
+
+@pytest.mark.torch
+def test_pytorch_learns_the_same() -> None:
+    ours, theirs = (one_epoch(name, statistics=False) for name in list(REFERENCES)[1::-1])
+    assert ours["epochs"][0]["train_loss"] == pytest.approx(theirs["epochs"][0]["train_loss"], rel=1e-3)
+    assert ours["scores"]["test"]["loss"] == pytest.approx(theirs["scores"]["test"]["loss"], rel=0.05)

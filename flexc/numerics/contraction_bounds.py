@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from flexc.numerics.block_float import EXPONENT_BIAS, BlockTensor
 
+NO_GROUP = 255
+"""Stands for the exponent where every group holds zeros."""
 # Squares of values between these exponents, and their sums, neither underflow nor overflow in fp32.
 _LEAST_EXPONENT = 90
 _LARGEST_EXPONENT = 165
-_NO_GROUP = 255
 # Norms are summed in fp32; 2 % covers the rounding of 2^17 terms with a wide margin.
 _LIMIT = 0.98 * 2.0**24
 _MOST_TERMS = 1 << 17
@@ -59,7 +60,7 @@ def bound_pays(segments: int, outputs: int, elements: int) -> bool:
 def least_exponent(t: BlockTensor, axes: tuple[int, ...]) -> NDArray[np.uint8]:
     """The least exponent of the nonzero groups along ``axes``, an entry for each index of the other axes."""
     exponent: NDArray[np.uint8]
-    exponent = np.where(t.exponent == 0, np.uint8(_NO_GROUP), t.exponent).min(axis=axes, initial=_NO_GROUP)
+    exponent = np.where(t.exponent == 0, np.uint8(NO_GROUP), t.exponent).min(axis=axes, initial=NO_GROUP)
     kept = [axis for axis in range(len(t.shape)) if axis not in axes]
     for position, axis in enumerate(kept):
         if t.tile[axis] > 1:

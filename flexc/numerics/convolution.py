@@ -17,14 +17,9 @@ from numpy.typing import NDArray
 from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import BlockTensor
-from flexc.numerics.contraction import (
-    contract_rows,
-    longest,
-    require_finite_result,
-    rows_per_block,
-    run_slices,
-)
+from flexc.numerics.contraction import longest, require_finite_result, run_slices
 from flexc.numerics.contraction_bounds import (
+    NO_GROUP,
     LengthBound,
     bound_pays,
     columns_bound,
@@ -34,7 +29,14 @@ from flexc.numerics.contraction_bounds import (
 )
 from flexc.numerics.convolution_depthwise import depthwise_conv
 from flexc.numerics.convolution_geometry import ConvGeometry
-from flexc.numerics.convolution_patches import Patches, channels_second, reduce_windows, taps_are_separate
+from flexc.numerics.convolution_patches import (
+    Patches,
+    channels_second,
+    contract_patches,
+    reduce_windows,
+    tap_segments,
+    taps_are_separate,
+)
 from flexc.numerics.convolution_reference import block_conv_reference
 from flexc.numerics.convolution_windows import conv_by_positions
 from flexc.numerics.exact_arithmetic import FP32, FloatDtype, columns_of, exact_dtype
@@ -100,28 +102,15 @@ def _conv_by_patches(
     runs: Sequence[Sequence[slice]],
     dtype: FloatDtype,
 ) -> NDArray[np.float32]:
-    groups, channels, outputs = geometry.group, w.shape[1], w.shape[0] // geometry.group
-    taps = prod(geometry.kernel)
+    groups, channels, taps = geometry.group, w.shape[1], prod(geometry.kernel)
     columns = columns_of(w, f"patches in {groups} groups", dtype, partial(_patch_columns, groups))
     y = aligned_empty((x.shape[0], *geometry.y_spatial, w.shape[0]), np.float32)
     patches = Patches.of(x.values, geometry, dtype)
-    segments = [
-        [slice(t * channels + c.start, t * channels + c.stop) for c in cut for t in range(taps)]
-        for cut in runs
-    ]
+    segments = [tap_segments(cut, taps, channels) for cut in runs]
     whole = None
     if dtype == FP32 and bound_pays(max(len(cut) for cut in segments), y.size, x.values.size):
         whole = _exact_patches(x, w, geometry)
-    for block in patches.blocks(rows_per_block(columns)):
-        exact_rows = None if whole is None else whole[block].reshape(-1)
-        for g in range(groups):
-            rows = patches.rows(block, slice(g * channels, (g + 1) * channels))
-            own = slice(g * outputs, (g + 1) * outputs)
-            target = y[block][..., own]
-            acc = target.reshape(-1, outputs) if groups == 1 else np.empty((len(rows), outputs), np.float32)
-            contract_rows(rows, columns[g], segments[g], exact_rows, None if bias is None else bias[own], acc)
-            if groups > 1:
-                target[...] = acc.reshape(target.shape)
+    contract_patches(patches, columns, segments, whole, bias, y)
     return y
 
 
@@ -139,7 +128,7 @@ def _exact_patches(x: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> ND
     squared = np.einsum("nc...,nc...->n...", x.values, x.values)
     rows = LengthBound(
         reduce_windows(np.add, squared, geometry, 0).astype(np.float64),
-        reduce_windows(np.minimum, least_exponent(x, (1,)), geometry, 255),
+        reduce_windows(np.minimum, least_exponent(x, (1,)), geometry, NO_GROUP),
         x.format.magnitude_bits,
     )
     whole = rows_exact_as_a_whole(rows, columns)

@@ -8,7 +8,6 @@ gradient is one product for each position and run of the batch. Other tiles go p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from math import prod
 
 import numpy as np
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.contraction import longest, require_finite_result, run_slices
 from flexc.numerics.convolution_geometry import ConvGeometry
-from flexc.numerics.convolution_patches import Patches, channels_last, channels_second, taps_are_separate
+from flexc.numerics.convolution_local_gradient import depthwise_local_grad, local_grad_by_phases
+from flexc.numerics.convolution_patches import Patches, channels_second, taps_are_separate
 from flexc.numerics.convolution_reference import (
     block_conv_local_grad_reference,
     block_conv_weight_grad_reference,
@@ -26,7 +26,6 @@ from flexc.numerics.convolution_windows import local_grad_by_positions, weight_g
 from flexc.numerics.exact_arithmetic import (
     FloatDtype,
     SegmentProduct,
-    columns_of,
     exact_dtype,
 )
 
@@ -68,68 +67,12 @@ def _local_grad(g: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArr
         dtype = exact_dtype(g, w, segment)
         return None if dtype is None else local_grad_by_positions(g, w, geometry, dtype)
     if outputs == 1 and w.shape[1] == 1:
-        return _depthwise_local_grad(g, w, geometry)
+        return depthwise_local_grad(g, w, geometry)
     runs = [
         run_slices(outputs, (i * outputs, g.tile[1]), (i * outputs, w.tile[0])) for i in range(geometry.group)
     ]
     dtype = exact_dtype(g, w, max(longest(cut) for cut in runs))
-    return None if dtype is None else _local_grad_by_taps(g, w, geometry, runs, dtype)
-
-
-def _local_grad_by_taps(
-    g: BlockTensor,
-    w: BlockTensor,
-    geometry: ConvGeometry,
-    runs: Sequence[Sequence[slice]],
-    dtype: FloatDtype,
-) -> NDArray[np.float32]:
-    channels, outputs = w.shape[1], w.shape[0] // geometry.group
-    columns = columns_of(w, "taps", dtype, _tap_columns)
-    gradients = np.ascontiguousarray(channels_last(g.values), dtype)
-    landings = _landings(geometry)
-    dx = np.zeros((g.shape[0], *geometry.x_spatial, geometry.x_shape[1]), np.float32)
-    products = SegmentProduct((prod(geometry.y_spatial), channels), dtype)
-    for n, (conv_group, cut) in product(range(g.shape[0]), enumerate(runs)):
-        rows = gradients[n].reshape(-1, g.shape[1])
-        acc = dx[n, ..., conv_group * channels : (conv_group + 1) * channels]
-        for run, (tap, (target, source)) in product(cut, enumerate(landings)):
-            own = slice(conv_group * outputs + run.start, conv_group * outputs + run.stop)
-            partial = products.of(rows[:, own], columns[tap, own])
-            acc[target] += partial.reshape(*geometry.y_spatial, channels)[source]
-    return dx
-
-
-def _tap_columns(w: NDArray[np.float32]) -> NDArray[np.float32]:
-    """w [O, channels, kernel...] as [taps, O, channels]."""
-    return w.reshape(*w.shape[:2], -1).transpose(2, 0, 1)
-
-
-def _depthwise_local_grad(g: BlockTensor, w: BlockTensor, geometry: ConvGeometry) -> NDArray[np.float32]:
-    """Each tap is a segment of one product: a rounded multiplication and a rounded addition."""
-    gradients = channels_last(g.values)
-    taps = w.values.reshape(w.shape[0], -1).T
-    dx = np.zeros((g.shape[0], *geometry.x_spatial, geometry.x_shape[1]), np.float32)
-    for tap, (target, source) in zip(taps, _landings(geometry), strict=True):
-        dx[(slice(None), *target)] += gradients[(slice(None), *source)] * tap
-    return dx
-
-
-def _landings(geometry: ConvGeometry) -> list[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """For each tap, the positions of x that it reaches and the outputs that reach them, in step."""
-    found = []
-    for taps in np.ndindex(geometry.kernel):
-        targets, sources = [], []
-        for axis, tap in enumerate(taps):
-            hit = [
-                (position, output)
-                for output in range(geometry.y_spatial[axis])
-                if (position := geometry.input_position(axis, output, tap)) is not None
-            ]
-            first, last = (hit[0], hit[-1]) if hit else ((0, 0), (-1, -1))
-            targets.append(slice(first[0], last[0] + 1, geometry.stride[axis]))
-            sources.append(slice(first[1], last[1] + 1))
-        found.append((tuple(targets), tuple(sources)))
-    return found
+    return None if dtype is None else local_grad_by_phases(g, w, geometry, runs, dtype)
 
 
 def block_conv_weight_grad(

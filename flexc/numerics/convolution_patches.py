@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import BlockTensor
+from flexc.numerics.contraction import contract_rows, rows_per_block
 from flexc.numerics.convolution_geometry import ConvGeometry
 
 Block = tuple[slice, slice]
@@ -56,17 +57,20 @@ def pad_channels_last(
     x: NDArray[Any], geometry: ConvGeometry, dtype: np.dtype[Any], fill: int
 ) -> NDArray[Any]:
     """x [N, C, spatial...] as contiguous [N, spatial..., C] of ``dtype`` with the padding put in."""
+    return pad_spatial(x, geometry.pads_begin, geometry.pads_end, dtype, fill)
+
+
+def pad_spatial(
+    x: NDArray[Any], begins: Sequence[int], ends: Sequence[int], dtype: np.dtype[Any], fill: int
+) -> NDArray[Any]:
+    """x [N, C, spatial...] as contiguous [N, spatial..., C], with ``fill`` before and after each axis."""
     last = channels_last(x)
-    if not any(geometry.pads_begin + geometry.pads_end):
+    if not any((*begins, *ends)):
         return np.ascontiguousarray(last, dtype)
-    sizes = zip(geometry.x_spatial, geometry.pads_begin, geometry.pads_end, strict=True)
-    shape = (x.shape[0], *(size + begin + end for size, begin, end in sizes), x.shape[1])
-    padded = aligned_empty(shape, dtype)
+    sizes = [size + begin + end for size, begin, end in zip(x.shape[2:], begins, ends, strict=True)]
+    padded = aligned_empty((x.shape[0], *sizes, x.shape[1]), dtype)
     padded.fill(fill)
-    inside = tuple(
-        slice(begin, begin + size)
-        for begin, size in zip(geometry.pads_begin, geometry.x_spatial, strict=True)
-    )
+    inside = tuple(slice(begin, begin + size) for begin, size in zip(begins, x.shape[2:], strict=True))
     padded[(slice(None), *inside)] = last
     return padded
 
@@ -116,3 +120,34 @@ class Patches:
         if self.is_matrix:
             return view.reshape(positions, view.shape[-1])
         return np.ascontiguousarray(view).reshape(positions, -1)
+
+
+def tap_segments(runs: Sequence[slice], taps: int, channels: int) -> list[slice]:
+    """The segments of rows [taps * channels], for runs of channels: a run's taps one after the other."""
+    return [slice(t * channels + run.start, t * channels + run.stop) for run in runs for t in range(taps)]
+
+
+def contract_patches(
+    patches: Patches,
+    columns: NDArray[Any],
+    segments: Sequence[Sequence[slice]],
+    whole: NDArray[np.bool_] | None,
+    bias: NDArray[np.float32] | None,
+    y: NDArray[np.float32],
+) -> None:
+    """y [N, positions..., groups * outputs] of columns [groups, taps * channels, outputs], + bias.
+
+    ``segments`` are those of each conv group; positions that are exact as a ``whole`` need none.
+    """
+    groups, depth, outputs = columns.shape
+    channels = depth // prod(patches.windows.shape[1 + patches.spatial_rank : -1])
+    for block in patches.blocks(rows_per_block(columns)):
+        exact_rows = None if whole is None else whole[block].reshape(-1)
+        for g in range(groups):
+            rows = patches.rows(block, slice(g * channels, (g + 1) * channels))
+            own = slice(g * outputs, (g + 1) * outputs)
+            target = y[block][..., own]
+            acc = target.reshape(-1, outputs) if groups == 1 else np.empty((len(rows), outputs), np.float32)
+            contract_rows(rows, columns[g], segments[g], exact_rows, None if bias is None else bias[own], acc)
+            if groups > 1:
+                target[...] = acc.reshape(target.shape)

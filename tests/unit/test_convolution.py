@@ -23,6 +23,7 @@ from flexc.numerics import (
 from flexc.numerics import contraction as contraction_module
 from flexc.numerics import convolution as convolution_module
 from flexc.numerics import convolution_depthwise as depthwise_module
+from flexc.numerics import convolution_local_gradient as local_gradient_module
 from flexc.numerics.convolution_geometry import ConvGeometry
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -134,12 +135,13 @@ def test_weight_grad(case: Case, bits_a: int, bits_b: int, tiling: str) -> None:
     assert_same(found, block_conv_weight_grad_reference(g, x, w_shape=case.w, **case.attributes))
 
 
-@pytest.mark.parametrize("exponents", [0, 2, 5])
+@pytest.mark.parametrize("exponents", [0, 2, 5, 8])
 def test_positions_that_are_exact_as_a_whole(monkeypatch: pytest.MonkeyPatch, exponents: int) -> None:
     """Blocks of exact and inexact positions, several to a tensor, in groups that the tiles cross."""
     monkeypatch.setattr(contraction_module, "_ROWS_TO_REUSE_COLUMNS", 5)
     monkeypatch.setattr(contraction_module, "_BLOCK_BYTES", 1)
-    monkeypatch.setattr(convolution_module, "bound_pays", lambda *sizes: True)
+    for module in (convolution_module, local_gradient_module):
+        monkeypatch.setattr(module, "bound_pays", lambda *sizes: True)
     values = spread((3, 8, 6, 6), 1, 0)
     values[0] *= 2.0 ** np.random.default_rng(0).integers(-exponents, exponents + 1, (8, 6, 6))
     values[1, :, :3] = 0
@@ -147,6 +149,10 @@ def test_positions_that_are_exact_as_a_whole(monkeypatch: pytest.MonkeyPatch, ex
     w = block(spread((4, 4, 3, 3), 2, 0), 8, "default", 1, 3)
     attributes: Attributes = {"stride": (1, 2), "pads": (1, 0, 0, 1), "dilation": (1, 1), "group": 2}
     assert_same(block_conv(x, w, **attributes), block_conv_reference(x, w, **attributes))
+    w = block(spread((8, 4, 3, 3), 2, 0), 8, "default", 0, 3)
+    x_shape = (3, 8, 7, 12)
+    found = block_conv_local_grad(x, w, x_shape=x_shape, **attributes)
+    assert_same(found, block_conv_local_grad_reference(x, w, x_shape=x_shape, **attributes))
 
 
 @pytest.mark.parametrize(("block_elements", "longest_line"), [(1, 1 << 15), (1 << 16, 1)])

@@ -14,6 +14,7 @@ from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.compiled.contraction import contract, panel_width, panels_of
 from flexc.numerics.convolution_geometry import ConvGeometry
 from flexc.numerics.convolution_patches import pad_channels_last
+from flexc.numerics.convolution_phases import Phases
 from flexc.numerics.exact_arithmetic import FloatDtype
 
 
@@ -63,12 +64,59 @@ def conv_by_patches(
     return y
 
 
+def local_grad_by_phases(
+    g: BlockTensor,
+    w: BlockTensor,
+    geometry: ConvGeometry,
+    runs: Sequence[Sequence[slice]],
+    dtype: FloatDtype,
+) -> NDArray[np.float32]:
+    """dx [N, spatial..., C]; ``runs`` cut the outputs of each conv group."""
+    plan = Phases.of(geometry)
+    padded = plan.pad(g.values, dtype, 0)
+    strides = [stride // padded.itemsize for stride in padded.strides]
+    channels, outputs = w.shape[1], w.shape[0] // geometry.group
+    width = panel_width(dtype)
+    dx = np.zeros((len(padded), *geometry.x_spatial, geometry.x_shape[1]), np.float32)
+    for phase in plan.phases:
+        positions = _offsets((len(padded), *phase.sizes), strides[:-1], (1,) * (1 + len(phase.sizes)))
+        taps = _sums(
+            [
+                np.multiply(axis.sources, stride)
+                for axis, stride in zip(phase.axes, strides[1:-1], strict=True)
+            ]
+        )
+        target = dx[phase.target(geometry)]
+        acc = target if target.flags.c_contiguous else aligned_empty(target.shape, np.float32)
+        for conv_group, cut in enumerate(runs):
+            own = slice(conv_group * outputs, (conv_group + 1) * outputs)
+            weights = phase.weights_of(w.values[own]).swapaxes(0, 1)
+            contract(
+                padded.reshape(-1),
+                positions,
+                [(tap + own.start + run.start, run.stop - run.start) for run in cut for tap in taps],
+                _panels(weights, cut, width),
+                None,
+                acc.reshape(-1, geometry.x_shape[1])[:, conv_group * channels : (conv_group + 1) * channels],
+            )
+        if acc is not target:
+            target[...] = acc
+    return dx
+
+
 def _offsets(sizes: Sequence[int], strides: Sequence[int], steps: Sequence[int]) -> NDArray[np.int64]:
     """Where the elements of a box lie, ``steps`` apart along each axis, in row-major order."""
-    offsets = np.zeros(1, np.int64)
-    for size, stride, step in zip(sizes, strides, steps, strict=True):
-        offsets = np.add.outer(offsets, np.arange(size) * (stride * step)).reshape(-1)
-    return offsets
+    return _sums(
+        [np.arange(size) * (stride * step) for size, stride, step in zip(sizes, strides, steps, strict=True)]
+    )
+
+
+def _sums(of_axes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The sums of an entry of each axis, in row-major order."""
+    sums = np.zeros(1, np.int64)
+    for entries in of_axes:
+        sums = np.add.outer(sums, entries).reshape(-1)
+    return sums
 
 
 def _panels(w: NDArray[np.float32], cut: Sequence[slice], width: int) -> NDArray[np.float32]:

@@ -18,7 +18,6 @@ from typing import TypeVar
 from flexc.artefact import Source, check_writable, sha256_of
 from flexc.diagnostics import Diagnostic, error
 from flexc.importer import load_model
-from flexc.numerics.block_float import Rounding
 from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
 from flexc.passes.base import Pass
 from flexc.passes.differentiation.loss import Loss
@@ -26,6 +25,7 @@ from flexc.passes.differentiation.optimizer import OptimizerName
 from flexc.passes.manager import ALL_PASSES, run_pipeline
 from flexc.passes.pipelines import differentiation_of, inference_pipeline, training_pipeline
 from flexc.passes.registry import pass_class
+from flexc.precision.rounding import parse_roundings
 from flexc.program import Program, load
 
 __all__ = ["Debugging", "Program", "TrainingOptions", "compile", "compile_reference", "load"]
@@ -74,7 +74,8 @@ def compile(
     input_shapes: shapes of inputs by name, where the model leaves extents open; batch: the first extent of
     every input that leaves it open.
     policy: name or file of a precision policy; everywhere: for the first and the last layer too;
-    rounding: "nearest", "truncate" or "stochastic" instead of the policy's.
+    rounding: "nearest", "truncate" or "stochastic" instead of the policy's, or a list for passes and points,
+    such as "forward=nearest,local_grad=stochastic" (docs/policies.md).
     profile: "flexblock", or "fp32" for no quantization; batchnorm: "lightnorm" or "fp32".
     target: name or file of a machine.
     training: compiles a training step instead: its inputs are the model's, the labels (or targets), learning
@@ -94,7 +95,7 @@ def compile(
         profile=_choice(Profile, profile, "profile"),
         batchnorm=_choice(BatchNorm, batchnorm, "batchnorm"),
         target=target,
-        rounding=None if rounding is None else _choice(Rounding, rounding, "rounding"),
+        rounding=_checked_rounding(rounding),
         training=None if training is None else _checked(training),
     )
     program = _compile(Path(model), options, debugging, remark, progress)
@@ -138,6 +139,12 @@ def _pipeline(options: CompileOptions) -> tuple[Pass, ...]:
     if options.training is None:
         return inference_pipeline(options)
     return training_pipeline(options, differentiation_of(options.training))
+
+
+def _checked_rounding(rounding: str | None) -> str | None:
+    if rounding is not None:
+        parse_roundings(rounding)
+    return rounding
 
 
 def _checked(training: TrainingOptions) -> TrainingOptions:

@@ -5,7 +5,8 @@
     %y = nn.conv %x, %w {...}     ->  %y = bfp.conv %xq, %wq {...}
 
 A tensor that several contractions want in the same form is quantized once. The bias stays fp32. A layer whose
-operands are both fp32 in the policy is left alone; one in fp32 and one not is an error (FX331).
+operands are both fp32 in the policy is left alone; one in fp32 and one not is an error (FX331). Where the
+policy has a format for the result, it is stored in that: quantized, and dequantized for all that read it.
 
 In a training step the operands of local and weight gradients are quantized too, as the policy has it for
 those passes; always from the fp32 tensor, never from another quantization of it. Stochastic rounding there
@@ -14,11 +15,12 @@ draws new bits in each step.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from xdsl.dialects.builtin import StringAttr
-from xdsl.ir import SSAValue
+from xdsl.dialects.builtin import StringAttr, UnitAttr
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from flexc.diagnostics import error
 from flexc.ir import bfp
@@ -28,9 +30,16 @@ from flexc.numerics.block_float import Rounding
 from flexc.passes.base import Pass
 from flexc.passes.building import insert_before, replace, shape_of
 from flexc.passes.differentiation.signature import STEP
-from flexc.passes.quantizing.contractions import QUANTIZED_FORMS, Contraction, ContractionUse, contractions_of
+from flexc.passes.quantizing.contractions import (
+    QUANTIZED_FORMS,
+    Contraction,
+    ContractionUse,
+    TileRule,
+    contractions_of,
+)
 from flexc.precision.loading import DEFAULT_POLICY, load_policy
-from flexc.precision.policy import OperandFormat, Policy
+from flexc.precision.policy import Operand, OperandFormat, Policy
+from flexc.precision.rounding import parse_roundings
 
 MAX_NODES = 1 << 12
 """Quantize nodes that streams of random bits can tell apart (numerics specification, section 1)."""
@@ -38,22 +47,22 @@ MAX_NODES = 1 << 12
 
 @dataclass(frozen=True)
 class InsertQuantize(Pass):
-    """Options: the policy, ``everywhere`` to ignore its overrides, a rounding in place of its own, a seed.
+    """Options: the policy, ``everywhere`` to ignore its overrides, roundings in place of its own, a seed.
 
-    The policy is a name or a .toml file; the seed is that of stochastic rounding.
+    The policy is a name or a .toml file; ``rounding`` is one word, or a list as ``flexc.precision.rounding``
+    reads it; the seed is that of stochastic rounding.
     """
 
     name: ClassVar[str] = "insert-quantize"
     policy: str = DEFAULT_POLICY
     everywhere: bool = False
-    rounding: Rounding | None = None
+    rounding: str | None = None
     seed: int = 0
 
     def run(self, graph: Graph) -> bool:
-        """Raises CompileError: FX32x for the policy, FX331 to FX333 for what it asks of a layer."""
-        policy = load_policy(self.policy, everywhere=self.everywhere)
-        if self.rounding is not None:
-            policy = policy.with_rounding(self.rounding)
+        """Raises CompileError: FX310 for roundings, FX32x for the policy, FX331 to FX333 for a layer."""
+        roundings = () if self.rounding is None else parse_roundings(self.rounding)
+        policy = load_policy(self.policy, everywhere=self.everywhere).with_settings(roundings)
         quantizer = _Quantizer(graph, policy, self.seed, _step_number(graph))
         for use in tuple(contractions_of(graph.main)):
             quantizer.convert(use)
@@ -69,20 +78,41 @@ class _Quantizer:
     seed: int
     step: SSAValue | None
     changed: bool = False
+    count: int = 0
     nodes: dict[tuple[SSAValue, bfp.BlockTensorType, Rounding], bfp.QuantizeOp] = field(default_factory=dict)
 
     def convert(self, use: ContractionUse) -> None:
+        """Quantizes the operands and the result of a contraction, as the policy has it."""
+        op, form = use.op, QUANTIZED_FORMS[type(use.op)]
         formats = self._formats(use)
+        wanted_result = self.policy.operand(use.layer, Operand.RESULT, use.training_pass)
+        if wanted_result is not None:
+            self._store(op, wanted_result, form.result)
         if formats is None:
             return
-        op, form = use.op, QUANTIZED_FORMS[type(use.op)]
         operands = list(op.operands)
         for index, (wanted, tile_of) in enumerate(zip(formats, form.tiles, strict=True)):
             value = operands[index]
-            tile = wanted.tile or tile_of(shape_of(value), wanted.group_length)
-            operands[index] = self._node(op, value, wanted, tile)
+            block_type = self._block_type(op, value, wanted, tile_of)
+            key = (value, block_type, wanted.rounding)
+            if key not in self.nodes:
+                self.nodes[key] = self._insert(op, value, block_type, wanted.rounding)
+            operands[index] = self.nodes[key].out
         made = insert_before(op, form.op_class, operands, op.out.type, op.attributes)
         replace(op, made.results[0])
+        self.changed = True
+
+    def _store(self, op: Contraction, wanted: OperandFormat, tile_of: TileRule) -> None:
+        """Lets all that reads the result of ``op`` read it from the form that ``wanted`` stores it in."""
+        following = op.next_op
+        assert following is not None
+        source = {name: value for name, value in op.attributes.items() if name == "source"}
+        block_type = self._block_type(op, op.out, wanted, tile_of)
+        attributes = {bfp.OF_RESULT: UnitAttr(), **source}
+        stored = self._insert(following, op.out, block_type, wanted.rounding, attributes)
+        hint = f"{op.out.name_hint}_stored" if op.out.name_hint else None
+        read = insert_before(following, bfp.DequantizeOp, (stored.out,), op.out.type, source, name_hint=hint)
+        op.out.replace_uses_with_if(read.out, lambda use: use.operation is not stored)
         self.changed = True
 
     def _formats(self, use: ContractionUse) -> tuple[OperandFormat, OperandFormat] | None:
@@ -99,44 +129,47 @@ class _Quantizer:
             )
         return first, second
 
-    def _node(
-        self, op: Contraction, value: SSAValue, wanted: OperandFormat, tile: tuple[int, ...]
-    ) -> SSAValue:
+    def _block_type(
+        self, op: Contraction, value: SSAValue, wanted: OperandFormat, tile_of: TileRule
+    ) -> bfp.BlockTensorType:
         shape = shape_of(value)
+        tile = wanted.tile or tile_of(shape, wanted.group_length)
         if len(tile) != len(shape):
             raise error(
                 "FX332",
-                f"policy '{self.policy.name}' gives an operand a tile of {len(tile)} dimensions",
+                f"policy '{self.policy.name}' gives a tensor a tile of {len(tile)} dimensions",
                 place=place_of(op, self.graph.file),
                 detail=f"tile {list(tile)} for a tensor of shape {list(shape)}",
                 hint="set 'group_length' instead, or limit the override by 'kind' or 'node'",
             )
-        block_type = bfp.block_tensor(shape, wanted.block.mantissa_bits, tile, wanted.block.sign)
-        key = (value, block_type, wanted.rounding)
-        if key not in self.nodes:
-            self.nodes[key] = self._insert(op, value, block_type, wanted.rounding)
-        return self.nodes[key].out
+        return bfp.block_tensor(shape, wanted.block.mantissa_bits, tile, wanted.block.sign)
 
     def _insert(
-        self, op: Contraction, value: SSAValue, block_type: bfp.BlockTensorType, rounding: Rounding
+        self,
+        before: Operation,
+        value: SSAValue,
+        block_type: bfp.BlockTensorType,
+        rounding: Rounding,
+        attributes: Mapping[str, Attribute] | None = None,
     ) -> bfp.QuantizeOp:
-        number = len(self.nodes)
+        number, self.count = self.count, self.count + 1
         if rounding is Rounding.STOCHASTIC and number >= MAX_NODES:
             raise error(
                 "FX333",
                 f"stochastic rounding tells {MAX_NODES} quantize nodes apart, and this is one more",
-                place=place_of(op, self.graph.file),
+                place=place_of(before, self.graph.file),
             )
-        attributes = {
+        carried = {
             "rounding": StringAttr(rounding),
             "seed": integer(self.seed),
             "stream": integer(number),
+            **(attributes or {}),
         }
         operands = [value]
         if rounding is Rounding.STOCHASTIC and self.step is not None:
             operands.append(self.step)
         hint = f"{value.name_hint}_m{block_type.mantissa_bits.data}" if value.name_hint else None
-        return insert_before(op, bfp.QuantizeOp, operands, block_type, attributes, name_hint=hint)
+        return insert_before(before, bfp.QuantizeOp, operands, block_type, carried, name_hint=hint)
 
 
 def _step_number(graph: Graph) -> SSAValue | None:

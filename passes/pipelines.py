@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flexc.numerics.block_float import Rounding
 from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
 from flexc.passes.allocate import Allocate
 from flexc.passes.base import Pass
@@ -74,14 +73,13 @@ def rebuilding_pipeline() -> tuple[Pass, ...]:
 
 def precision_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
     """From fp32 to the number formats of the accelerator."""
-    rounding = None if options.rounding is None else Rounding(options.rounding)
     seed = 0 if options.training is None else options.training.seed
     lightnorm = (FuseLightNorm(),) if options.batchnorm is BatchNorm.LIGHTNORM else ()
     return (
         # Before insert-quantize: LightNorm's result, not the value before the activation, is what gets
         # quantized, and both want the network's shape as the model has it.
         *lightnorm,
-        InsertQuantize(options.policy, options.everywhere, rounding, seed),
+        InsertQuantize(options.policy, options.everywhere, options.rounding, seed),
         # One quantize node for equal values that reached insert-quantize under two names.
         EliminateCommonSubexpressions(),
         # Last: until here a weight is one fp32 constant, however many formats it is wanted in.

@@ -44,8 +44,9 @@ from flexc.options import TrainingOptions
     help="Machine to compile for; `flexc targets` lists the names.",
 )  # fmt: skip
 @click.option(
-    "--rounding", type=click.Choice(["nearest", "truncate", "stochastic"]),
-    help="Rounding of every quantization, instead of the policy's.",
+    "--rounding", metavar="ROUNDING|PASS=ROUNDING,...",
+    help="Rounding instead of the policy's: `nearest`, `truncate` or `stochastic`, or a list for passes "
+    "(forward, local_grad, weight_grad) and points (fi, fw, ...).",
 )  # fmt: skip
 @click.option("--train", is_flag=True, help="Compile a training step: forward, backward and update.")
 @training_options

@@ -9,12 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from flexc.cli.options import format_option, json_option, one_format
+from flexc.precision.layers import Layer
 from flexc.precision.loading import catalog_names, load_policy
-from flexc.precision.policy import Override, Policy, Setting
+from flexc.precision.policy import POINTS, OperandFormat, Override, Policy, Setting
 from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.policies"
 SCHEMA_VERSION = 1
+NO_LAYER = Layer("", frozenset())
 
 
 @click.command()
@@ -33,7 +35,9 @@ def policies(name: str | None, form: str | None, as_json: bool, everywhere: bool
         _print(_list_table(found))
     else:
         click.echo(f"{found[0].name}: {found[0].description}")
-        _print(_rule_table(found[0]))
+        _print(_point_table(found[0]))
+        if found[0].overrides:
+            _print(_override_table(found[0]))
 
 
 def policy_json(policy: Policy) -> dict[str, Any]:
@@ -80,26 +84,35 @@ def _list_table(found: list[Policy]) -> Table:
     return table
 
 
-def _rule_table(policy: Policy) -> Table:
-    table = Table()
-    for column in ("layers", "pass", "operand", "format", "mantissa bits", "group", "rounding", "tile"):
-        table.add_column(column)
-    rules = [("all", policy.default)]
+def _point_table(policy: Policy) -> Table:
+    columns = ("point", "pass", "tensor", "mantissa bits", "sign", "group", "rounding", "tile")
+    table = Table(*columns, title="Layers that no override is about" if policy.overrides else "Every layer")
+    for point, (pass_, operand) in POINTS.items():
+        found = policy.everywhere().operand(NO_LAYER, operand, pass_)
+        cells = ["fp32"] if found is None else list(map(str, _cells(found)))
+        table.add_row(point, pass_, operand, *cells)
+    return table
+
+
+def _cells(found: OperandFormat) -> tuple[object, ...]:
+    block, tile = found.block, found.tile
+    group, shape = (found.group_length, "") if tile is None else ("", list(tile))
+    return block.mantissa_bits, block.sign, group, found.rounding, shape
+
+
+def _override_table(policy: Policy) -> Table:
+    columns = ("layers", "points", "format", "mantissa bits", "group", "rounding", "tile")
+    table = Table(*columns, title="Overrides, the later wins")
     for override in policy.overrides:
         conditions = ", ".join(
             f"{key} = {str(value).lower()}" for key, value in _conditions(override).items()
         )
-        rules.append((conditions, override.settings))
-    for layers, settings in rules:
-        for setting in settings:
+        for setting in override.settings:
             shown = _setting_json(setting)
-            keys = ("pass", "operand", "format", "mantissa_bits", "group_length", "rounding", "tile")
-            table.add_row(layers, *(str(shown.get(key, _silent(key))) for key in keys))
+            keys = ("format", "mantissa_bits", "group_length", "rounding", "tile")
+            points = "all" if len(setting.points) == len(POINTS) else " ".join(setting.points)
+            table.add_row(conditions, points, *(str(shown.get(key, "")) for key in keys))
     return table
-
-
-def _silent(key: str) -> str:
-    return "all" if key in ("pass", "operand") else ""
 
 
 def _print(table: Table) -> None:

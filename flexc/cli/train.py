@@ -61,8 +61,9 @@ _COUNT = click.IntRange(min=1)
 )  # fmt: skip
 @click.option("--everywhere", is_flag=True, help="Apply the policy to the first and the last layer too.")
 @click.option(
-    "--rounding", type=click.Choice(["nearest", "truncate", "stochastic"]),
-    help="Rounding of every quantization, instead of the policy's.",
+    "--rounding", metavar="ROUNDING|PASS=ROUNDING,...",
+    help="Rounding instead of the policy's: `nearest`, `truncate` or `stochastic`, or a list for passes "
+    "(forward, local_grad, weight_grad) and points (fi, fw, ...).",
 )  # fmt: skip
 @click.option(
     "--profile", type=click.Choice(["flexblock", "fp32"]), default="flexblock", show_default=True,

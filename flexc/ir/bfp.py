@@ -35,6 +35,8 @@ __all__ = [
     "block_tensor",
 ]
 
+OF_RESULT = "of_result"
+"""Attribute of a quantize op that makes no operand, but the form that a contraction's result is stored in."""
 _tensor = base(TensorType)
 _block = base(BlockTensorType)
 _integers = base(DenseArrayBase)

@@ -2,12 +2,12 @@
 
 A policy is a default and overrides. Each is a rule: settings for all operands, or for the operands of one
 training pass, or for one operand, the narrower wins. Overrides apply in order to the layers they match; what
-a later one sets replaces what came before.
+a later one sets replaces what came before. The results of contractions stay fp32 unless a setting names them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -17,11 +17,12 @@ from flexc.precision.layers import Layer, LayerKind
 
 
 class Operand(StrEnum):
-    """What an operand of a contraction is."""
+    """What a tensor is to a contraction: one of its two operands, or its result."""
 
     ACTIVATION = "activation"
     WEIGHT = "weight"
     GRADIENT = "gradient"
+    RESULT = "result"
 
 
 class TrainingPass(StrEnum):
@@ -37,6 +38,19 @@ OPERANDS_OF_PASS: dict[TrainingPass, tuple[Operand, Operand]] = {
     TrainingPass.LOCAL_GRAD: (Operand.GRADIENT, Operand.WEIGHT),
     TrainingPass.WEIGHT_GRAD: (Operand.GRADIENT, Operand.ACTIVATION),
 }
+
+POINTS: Mapping[str, tuple[TrainingPass, Operand]] = {
+    "fi": (TrainingPass.FORWARD, Operand.ACTIVATION),
+    "fw": (TrainingPass.FORWARD, Operand.WEIGHT),
+    "fo": (TrainingPass.FORWARD, Operand.RESULT),
+    "bio": (TrainingPass.LOCAL_GRAD, Operand.GRADIENT),
+    "biw": (TrainingPass.LOCAL_GRAD, Operand.WEIGHT),
+    "big": (TrainingPass.LOCAL_GRAD, Operand.RESULT),
+    "bwo": (TrainingPass.WEIGHT_GRAD, Operand.GRADIENT),
+    "bwi": (TrainingPass.WEIGHT_GRAD, Operand.ACTIVATION),
+    "bwg": (TrainingPass.WEIGHT_GRAD, Operand.RESULT),
+}
+"""The nine tensors of a layer's three contractions, by the names of the FlexBlock authors' emulator."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +78,31 @@ class Setting:
     tile: tuple[int, ...] | None = None
 
     def concerns(self, pass_: TrainingPass, operand: Operand) -> bool:
-        """Whether the setting is about ``operand`` in ``pass_``."""
-        return self.pass_ in (None, pass_) and self.operand in (None, operand)
+        """Whether the setting is about ``operand`` in ``pass_``.
+
+        Of a product of two activations the local gradient multiplies by an activation in the weight's place:
+        what is set for the weight there, and there alone, is about it.
+        """
+        if self.pass_ not in (None, pass_):
+            return False
+        if self.pass_ is TrainingPass.LOCAL_GRAD and operand is Operand.ACTIVATION:
+            operand = Operand.WEIGHT
+        return self.operand in (None, operand)
+
+    @property
+    def points(self) -> tuple[str, ...]:
+        """The points, by name, of which the setting says anything."""
+        return tuple(
+            point
+            for point, (pass_, operand) in POINTS.items()
+            if self.concerns(pass_, operand) and self.on(operand) != Setting()
+        )
+
+    def on(self, operand: Operand) -> Setting:
+        """What the setting says of ``operand``: of a result that it does not name, the rounding alone."""
+        if operand is Operand.RESULT and self.operand is None:
+            return Setting(rounding=self.rounding)
+        return self
 
 
 @dataclass(frozen=True)
@@ -100,7 +137,7 @@ class OperandFormat:
 
 @dataclass(frozen=True)
 class Policy:
-    """A named policy. The default's settings together give a format for every operand of every pass."""
+    """A named policy. The default's settings together give a format for both operands of every pass."""
 
     name: str
     description: str
@@ -110,14 +147,14 @@ class Policy:
     def operand(
         self, layer: Layer, operand: Operand, pass_: TrainingPass = TrainingPass.FORWARD
     ) -> OperandFormat | None:
-        """The format of one operand of ``layer`` in ``pass_``, or None if it stays fp32."""
+        """The format of one operand, or of the result, of ``layer`` in ``pass_``; None if it stays fp32."""
         resolved = Setting(rounding=Rounding.NEAREST)
         for setting in self._settings(layer):
             if setting.concerns(pass_, operand):
-                resolved = _narrowed(resolved, setting)
-        assert resolved.format is not None
+                resolved = _narrowed(resolved, setting.on(operand))
         assert resolved.rounding is not None
-        if resolved.format.block is None:
+        if resolved.format is None or resolved.format.block is None:
+            assert resolved.format is not None or operand is Operand.RESULT
             return None
         length = resolved.group_length or resolved.format.group_length
         return OperandFormat(resolved.format.block, length, resolved.rounding, resolved.tile)
@@ -126,10 +163,9 @@ class Policy:
         """The default for every layer, without the overrides."""
         return replace(self, overrides=())
 
-    def with_rounding(self, rounding: Rounding) -> Policy:
-        """The policy with one rounding for every operand."""
-        overrides = (replace(one, settings=_rounded(one.settings, rounding)) for one in self.overrides)
-        return replace(self, default=_rounded(self.default, rounding), overrides=tuple(overrides))
+    def with_settings(self, settings: tuple[Setting, ...]) -> Policy:
+        """The policy with ``settings``, from wide to narrow, for every layer and above all else."""
+        return replace(self, overrides=(*self.overrides, Override(settings))) if settings else self
 
     def _settings(self, layer: Layer) -> Iterator[Setting]:
         yield from self.default
@@ -147,7 +183,3 @@ def _narrowed(wide: Setting, narrow: Setting) -> Setting:
         group_length=narrow.group_length or wide.group_length,
         tile=narrow.tile or wide.tile,
     )
-
-
-def _rounded(settings: tuple[Setting, ...], rounding: Rounding) -> tuple[Setting, ...]:
-    return (*(replace(one, rounding=None) for one in settings), Setting(rounding=rounding))

@@ -16,6 +16,7 @@ from flexc.numerics.block_float import FB12, FB16, FB24, GROUP_LENGTH, BlockForm
 from flexc.precision.layers import LayerKind
 from flexc.precision.policy import (
     OPERANDS_OF_PASS,
+    POINTS,
     NamedFormat,
     Operand,
     Override,
@@ -32,7 +33,7 @@ BUILT_IN_FORMATS: dict[str, NamedFormat] = {
     },
 }
 _SETTING_KEYS = ("format", "rounding", "group_length")
-_RULE_KEYS = (*_SETTING_KEYS, *Operand, *TrainingPass)
+_RULE_KEYS = (*_SETTING_KEYS, *Operand, *TrainingPass, *POINTS)
 _CONDITION_KEYS = ("node", "first", "last", "kind")
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -43,8 +44,8 @@ def parse_policy(text: str, file: str) -> Policy:
     """The policy that ``text`` holds; ``file`` names it in messages.
 
     Raises CompileError: FX321 text that is not TOML (duplicate keys too), FX322 an unknown key, FX323 a
-    missing key, FX324 a value of the wrong type or outside its set, FX325 an operand without a format or an
-    override that says nothing.
+    missing key, FX324 a value of the wrong type or outside its set, FX325 an operand without a format, an
+    override that says nothing, or an operand that a rule sets under two names.
     """
     try:
         content = tomllib.loads(text)
@@ -194,22 +195,26 @@ def _rule(table: _Table, formats: Formats, conditions: tuple[str, ...] = ()) -> 
     table.allow((*conditions, *_RULE_KEYS))
     yield from _setting(table, formats, None, None)
     for operand in Operand:
-        yield from _operand_setting(table, formats, None, operand)
+        yield from _operand_setting(table, formats, operand, None, operand)
     for pass_ in TrainingPass:
         if pass_ in table:
             of_pass = table.require_table(pass_)
-            operands = OPERANDS_OF_PASS[pass_]
-            of_pass.allow((*_SETTING_KEYS, *operands))
+            of_pass.allow((*_SETTING_KEYS, *OPERANDS_OF_PASS[pass_], Operand.RESULT))
             yield from _setting(of_pass, formats, pass_, None)
-            for operand in operands:
-                yield from _operand_setting(of_pass, formats, pass_, operand)
+    for point, (pass_, operand) in POINTS.items():
+        yield from _operand_setting(table, formats, point, pass_, operand)
+        if pass_ in table and operand in table.require_table(pass_):
+            if point in table:
+                twice = f"'{point}' and '{pass_}.{operand}' are the same"
+                raise table.failure("FX325", twice, "give one of them")
+            yield from _operand_setting(table.require_table(pass_), formats, operand, pass_, operand)
 
 
 def _operand_setting(
-    table: _Table, formats: Formats, pass_: TrainingPass | None, operand: Operand
+    table: _Table, formats: Formats, key: str, pass_: TrainingPass | None, operand: Operand
 ) -> Iterator[Setting]:
-    if operand in table:
-        of_operand = table.require_table(operand)
+    if key in table:
+        of_operand = table.require_table(key)
         of_operand.allow((*_SETTING_KEYS, "tile"))
         yield from _setting(of_operand, formats, pass_, operand)
 
@@ -233,12 +238,13 @@ def _setting(
 
 
 def _check_default(policy: Policy, root: _Table) -> None:
-    for pass_, operands in OPERANDS_OF_PASS.items():
-        for operand in operands:
-            given = (one for one in policy.default if one.format is not None and one.concerns(pass_, operand))
-            if next(given, None) is None:
-                raise root.failure(
-                    "FX325",
-                    f"[default] gives no format for {operand} in {pass_}",
-                    "set 'format' in [default] itself",
-                )
+    operands = [(pass_, operand) for pass_, both in OPERANDS_OF_PASS.items() for operand in both]
+    # In products of two activations.
+    operands.append((TrainingPass.LOCAL_GRAD, Operand.ACTIVATION))
+    for pass_, operand in operands:
+        if not any(one.format is not None and one.concerns(pass_, operand) for one in policy.default):
+            raise root.failure(
+                "FX325",
+                f"[default] gives no format for {operand} in {pass_}",
+                "set 'format' in [default] itself",
+            )

@@ -1,6 +1,7 @@
 """Which elements share an exponent: the tiles of a contraction's operands (numerics, section 1).
 
 Groups run along the reduced axis that a sliding window does not shift, so that no window splits a group.
+Results are grouped as the next layer's forward pass would group them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ def conv_local_grad_weight_tile(shape: Sequence[int], group_length: int) -> tupl
 def conv_weight_grad_tile(rank: int, group_length: int) -> tuple[int, ...]:
     """g and x [N, channels, spatial...] in the weight gradient: groups of images."""
     return (group_length, *(1,) * (rank - 1))
+
+
+def conv_weight_result_tile(shape: Sequence[int], group_length: int) -> tuple[int, ...]:
+    """The gradient of w [O, I, kernel...]: groups of input channels at one tap, of outputs if I = 1."""
+    rest = (1,) * (len(shape) - 2)
+    return (group_length, 1, *rest) if shape[1] == 1 else (1, group_length, *rest)
 
 
 def matmul_left_tile(rank: int, group_length: int) -> tuple[int, ...]:

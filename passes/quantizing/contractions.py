@@ -1,4 +1,4 @@
-"""The contractions of a graph: their quantized form, the tiles of their operands, their layer and pass."""
+"""The contractions of a graph: their quantized form, tiles of operands and result, layer and pass."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ TileRule: TypeAlias = Callable[[Sequence[int], int], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class QuantizedForm:
-    """The op on quantized operands, and the default tiles of the two."""
+    """The op on quantized operands, the default tiles of the two, and that of its result."""
 
     op_class: type[IRDLOperation]
     tiles: tuple[TileRule, TileRule]
+    result: TileRule
 
 
 def _by_rank(rule: Callable[[int, int], tuple[int, ...]]) -> TileRule:
@@ -34,19 +35,26 @@ def _by_rank(rule: Callable[[int, int], tuple[int, ...]]) -> TileRule:
 
 
 QUANTIZED_FORMS: Mapping[type[Operation], QuantizedForm] = {
-    nn.ConvOp: QuantizedForm(bfp.ConvOp, (_by_rank(tiles.conv_input_tile), tiles.conv_weight_tile)),
+    nn.ConvOp: QuantizedForm(
+        bfp.ConvOp, (_by_rank(tiles.conv_input_tile), tiles.conv_weight_tile), _by_rank(tiles.conv_input_tile)
+    ),
     nn.MatMulOp: QuantizedForm(
-        bfp.MatMulOp, (_by_rank(tiles.matmul_left_tile), _by_rank(tiles.matmul_right_tile))
+        bfp.MatMulOp,
+        (_by_rank(tiles.matmul_left_tile), _by_rank(tiles.matmul_right_tile)),
+        _by_rank(tiles.matmul_left_tile),
     ),
     nn.ConvLocalGradOp: QuantizedForm(
-        bfp.ConvLocalGradOp, (_by_rank(tiles.conv_input_tile), tiles.conv_local_grad_weight_tile)
+        bfp.ConvLocalGradOp,
+        (_by_rank(tiles.conv_input_tile), tiles.conv_local_grad_weight_tile),
+        _by_rank(tiles.conv_input_tile),
     ),
     nn.ConvWeightGradOp: QuantizedForm(
         bfp.ConvWeightGradOp,
         (_by_rank(tiles.conv_weight_grad_tile), _by_rank(tiles.conv_weight_grad_tile)),
+        tiles.conv_weight_result_tile,
     ),
 }
-"""Numerics specification, section 1: the table of tiles."""
+"""Numerics specification, section 1: the table of tiles. Tiles of results are this compiler's own choice."""
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,8 @@ def block_role(value: SSAValue) -> BlockRole:
             return role
     if len(tile) > 2 and tile[1] > 1:
         return "image"
+    if len(tile) > 2 and tile[0] > 1:
+        return "batch"
     return "right" if len(tile) > 1 and tile[-2] > 1 else "left"
 
 

@@ -84,6 +84,12 @@ def _is_image(op: Operation, rank: int, placements: Mapping[SSAValue, Placement]
         return True
     if isinstance(op, NATURAL_OPS) or rank < 3:
         return False
+    if isinstance(op, bfp.DequantizeOp):
+        # A result that is stored quantized lies as it would have without.
+        source = op.x.owner
+        return isinstance(source, bfp.QuantizeOp) and is_channels_last(
+            placements[source.x], shape_of(source.x)
+        )
     return any(
         isinstance(operand.type, TensorType)
         and len(shape_of(operand)) == rank

@@ -151,6 +151,19 @@ def test_a_step_with_random_bits_of_its_own(name: str, tmp_path: Path) -> None:
     assert [symbol.kind for symbol in steps] == ["input"]
 
 
+@pytest.mark.parametrize(
+    "name", ["mobilenet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "transformer"))]
+)
+def test_a_step_that_stores_results_quantized(name: str, tmp_path: Path) -> None:
+    policy = tmp_path / "results.toml"
+    policy.write_text(
+        'name = "results"\ndescription = "d"\n[default]\nformat = "FB12"\nresult.format = "FB16"\n'
+        'big.rounding = "stochastic"\nbwg.format = "FB24"\n'
+    )
+    agreement = check(name, tmp_path, str(policy))
+    assert any("_stored" in symbol.name for symbol in agreement.stream.symbols)
+
+
 def test_contractions_are_named_by_layer_and_pass(tmp_path: Path) -> None:
     options = CompileOptions(training=TrainingOptions())
     graph = step_of(small_transformer(), tmp_path, options)

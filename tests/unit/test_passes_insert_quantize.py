@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from xdsl.ir import Operation
 
 from flexc.diagnostics import CompileError
 from flexc.ir import bfp, nn
+from flexc.ir.attributes import place_of
 from flexc.ir.program import Graph, parse_module
 from flexc.numerics.block_float import Sign
 from flexc.passes import insert_quantize
@@ -83,6 +85,31 @@ def test_a_tile_of_another_rank_is_an_error(quantize: Quantize) -> None:
         quantize('[[override]]\nnode = "scores"\nactivation.tile = [1, 8, 1, 1]\n')
     assert "error[FX332]: 'scores' (MatMul, node 2)" in str(caught.value)
     assert "tile [1, 8, 1, 1] for a tensor of shape [2, 6]" in str(caught.value)
+
+
+def test_results_are_stored_in_the_format_of_the_policy(quantize: Quantize) -> None:
+    graph = quantize(
+        'fo = { format = "FB12", tile = [2, 3] }\n[[override]]\nnode = "scores"\nformat = "fp32"\n'
+    )
+    ops = list(graph.main.body.block.ops)
+    stored = [op for op in ops if isinstance(op, bfp.QuantizeOp) and bfp.OF_RESULT in op.attributes]
+    assert [type(op.x.owner) for op in stored] == [bfp.MatMulOp, nn.MatMulOp]
+    for op in stored:
+        assert isinstance(op.out.type, bfp.BlockTensorType)
+        assert op.out.type.mantissa_bits.data == 4
+        assert op.out.type.get_tile() == (2, min(3, op.out.type.get_shape()[1]))
+        assert [use.operation for use in op.x.uses] == [op]
+        (read,) = (use.operation for use in op.out.uses)
+        assert isinstance(read, bfp.DequantizeOp)
+        assert isinstance(op.x.owner, Operation)
+        assert place_of(read) == place_of(op) == place_of(op.x.owner)
+    assert "of_result" in str(graph.module)
+    assert str(parse_module(str(graph.module))) == str(graph.module)
+
+
+def test_a_result_of_another_rank_than_its_tile_is_an_error(quantize: Quantize) -> None:
+    with pytest.raises(CompileError, match=r"FX332.*'fc1'"):
+        quantize('fo = { format = "FB12", tile = [2, 3, 1] }\n')
 
 
 def test_streams_of_random_bits_run_out(quantize: Quantize, monkeypatch: pytest.MonkeyPatch) -> None:

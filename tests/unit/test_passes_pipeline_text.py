@@ -61,7 +61,6 @@ def test_text_reads_back(
         ("insert-quantize{seed=1 seed=2}", "FX302", "twice"),
         ("insert-quantize{seed=many}", "FX303", "an integer"),
         ("insert-quantize{everywhere=yes}", "FX303", "true or false"),
-        ("insert-quantize{rounding=up}", "FX303", "nearest, truncate, stochastic"),
         ("fuse-lightnorm{rounding=stochastic}", "FX303", "nearest, truncate"),
         ("cse,,cse", "FX304", "before ',cse'"),
         ("cse cse", "FX304", "expected ','"),

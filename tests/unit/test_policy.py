@@ -10,8 +10,9 @@ from flexc.diagnostics import CompileError
 from flexc.numerics.block_float import BlockFormat, Rounding, Sign
 from flexc.precision.layers import Layer, LayerKind
 from flexc.precision.loading import DEFAULT_POLICY, catalog_names, load_policy
-from flexc.precision.policy import OPERANDS_OF_PASS, Operand, OperandFormat, Policy, TrainingPass
+from flexc.precision.policy import OPERANDS_OF_PASS, POINTS, Operand, OperandFormat, Policy, TrainingPass
 from flexc.precision.policy_file import parse_policy
+from flexc.precision.rounding import parse_roundings
 
 PLAIN = Layer("conv", frozenset({LayerKind.CONV}))
 FIRST = Layer("stem", frozenset({LayerKind.CONV}), first=True)
@@ -159,9 +160,131 @@ rounding = "truncate"
     )
 
 
+def resolved(of: Policy, layer: Layer = PLAIN) -> dict[str, tuple[int, str] | None]:
+    """Bits and the rounding's first letter at the nine points."""
+    formats = {point: of.operand(layer, operand, pass_) for point, (pass_, operand) in POINTS.items()}
+    return {
+        point: None if one is None else (one.block.mantissa_bits, one.rounding[0])
+        for point, one in formats.items()
+    }
+
+
+def test_the_names_of_the_nine_points_and_their_readable_ones_are_one() -> None:
+    by_point = policy("""
+[default]
+format = "FB16"
+fi.rounding = "truncate"
+fo.format = "FB24"
+biw = { format = "FB12", rounding = "stochastic" }
+bwg = { format = "FB12", tile = [1, 3, 1, 1] }
+""")
+    by_name = policy("""
+[default]
+format = "FB16"
+[default.forward]
+activation.rounding = "truncate"
+result.format = "FB24"
+[default.local_grad]
+weight = { format = "FB12", rounding = "stochastic" }
+[default.weight_grad]
+result = { format = "FB12", tile = [1, 3, 1, 1] }
+""")
+    assert by_point.default == by_name.default
+    near = (8, "n")
+    assert resolved(by_point) == {
+        "fi": (8, "t"), "fw": near, "fo": (16, "n"),
+        "bio": near, "biw": (4, "s"), "big": None,
+        "bwo": near, "bwi": near, "bwg": (4, "n"),
+    }  # fmt: skip
+
+
+def test_results_stay_fp32_unless_they_are_named() -> None:
+    found = policy("""
+[default]
+format = "FB12"
+forward.format = "FB16"
+fo.format = "FB16"
+[[override]]
+first = true
+format = "FB24"
+group_length = 7
+rounding = "truncate"
+""")
+    assert [found.operand(PLAIN, Operand.RESULT, pass_) is None for pass_ in TrainingPass] == [
+        False,
+        True,
+        True,
+    ]
+    first = found.operand(FIRST, Operand.RESULT)
+    assert first == OperandFormat(BlockFormat(8), 108, Rounding.TRUNCATE)
+    off = policy("""
+[default]
+format = "FB12"
+result.format = "FB16"
+[[override]]
+first = true
+big.format = "fp32"
+""")
+    assert off.operand(FIRST, Operand.RESULT, TrainingPass.LOCAL_GRAD) is None
+    assert off.operand(FIRST, Operand.RESULT, TrainingPass.WEIGHT_GRAD) is not None
+
+
+def test_the_other_activation_of_a_product_stands_in_the_weights_place() -> None:
+    attention = Layer("scores", frozenset({LayerKind.MATMUL}))
+    found = policy("""
+[default]
+format = "FB16"
+activation.format = "FB24"
+weight.format = "FB12"
+local_grad.weight.rounding = "truncate"
+""")
+    other = found.operand(attention, Operand.ACTIVATION, TrainingPass.LOCAL_GRAD)
+    assert other == OperandFormat(BlockFormat(16), 54, Rounding.TRUNCATE)
+    forward = found.operand(attention, Operand.ACTIVATION)
+    assert forward == OperandFormat(BlockFormat(16), 54, Rounding.NEAREST)
+
+
+def test_roundings_by_pass_and_by_point() -> None:
+    found = policy("""
+[default]
+format = "FB16"
+result.format = "FB12"
+[[override]]
+first = true
+fw.rounding = "nearest"
+""").with_settings(parse_roundings("bio=nearest, local_grad=stochastic, forward=truncate, bwi=stochastic"))
+    for layer in (PLAIN, FIRST):
+        assert resolved(found, layer) == {
+            "fi": (8, "t"), "fw": (8, "t"), "fo": (4, "t"),
+            "bio": (8, "n"), "biw": (8, "s"), "big": (4, "s"),
+            "bwo": (8, "n"), "bwi": (8, "s"), "bwg": (4, "n"),
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("up", "no rounding 'up'"),
+        ("neerest", "did you mean 'nearest'?"),
+        ("forward", "no rounding 'forward'"),
+        ("local_gradient=nearest", "did you mean 'local_grad'?"),
+        ("forward=nearest,forward=nearest", "'forward' is given twice"),
+        ("forward=nearest,", "no pass or point ''"),
+        ("fi=", "no rounding ''"),
+        ("fx=nearest", "no pass or point 'fx'"),
+        ("", "no rounding ''"),
+    ],
+)
+def test_roundings_are_strict(text: str, part: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        parse_roundings(text)
+    assert "error[FX310]" in str(caught.value)
+    assert part in str(caught.value)
+
+
 def test_one_rounding_for_all() -> None:
     found = policy('[default]\nformat = "FB16"\n[[override]]\nfirst = true\nrounding = "stochastic"\n')
-    rounded = found.with_rounding(Rounding.TRUNCATE)
+    rounded = found.with_settings(parse_roundings("truncate"))
     for layer in (PLAIN, FIRST):
         operand = rounded.operand(layer, Operand.WEIGHT)
         assert operand is not None
@@ -208,6 +331,23 @@ def test_one_rounding_for_all() -> None:
             "FX325",
             "gradient in local_grad",
         ),
+        (
+            '[default]\nweight_grad.format = "FB12"\nforward.format = "FB12"\nbio.format = "FB12"\n'
+            'biw.format = "FB12"\nbwi.format = "FB12"\nfi.formt = "FB12"',
+            "FX322",
+            "[default.fi]: unknown key 'formt'",
+        ),
+        (
+            '[default]\nformat = "FB12"\nbiw.format = "FB12"\nlocal_grad.weight.format = "FB12"\n',
+            "FX325",
+            "'biw' and 'local_grad.weight' are the same",
+        ),
+        (
+            '[default]\nweight_grad.format = "FB12"\nforward.format = "FB12"\nbio.format = "FB12"\n'
+            'weight.format = "FB12"\n',
+            "FX325",
+            "activation in local_grad",
+        ),
     ],
 )
 def test_files_are_strict(body: str, code: str, part: str) -> None:
@@ -248,6 +388,8 @@ def test_the_documented_example_is_a_policy() -> None:
     assert gradient.rounding is Rounding.STOCHASTIC
 
 
-@pytest.mark.parametrize("word", [*catalog_names(), *LayerKind, *Operand, *TrainingPass, *Rounding, *Sign])
+@pytest.mark.parametrize(
+    "word", [*catalog_names(), *LayerKind, *Operand, *TrainingPass, *POINTS, *Rounding, *Sign]
+)
 def test_every_word_of_a_policy_is_documented(word: str) -> None:
     assert word in DOCS

@@ -23,7 +23,12 @@ from flexc.passes.base import Pass
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
 from flexc.passes.manager import ALL_PASSES, run_pipeline
-from flexc.passes.pipelines import differentiation_of, inference_pipeline, training_pipeline
+from flexc.passes.pipelines import (
+    differentiation_of,
+    inference_pipeline,
+    machine_pipeline,
+    training_pipeline,
+)
 from flexc.passes.registry import pass_class
 from flexc.precision.rounding import parse_roundings
 from flexc.program import Program, load
@@ -138,7 +143,8 @@ def _compile(
 def _pipeline(options: CompileOptions) -> tuple[Pass, ...]:
     if options.training is None:
         return inference_pipeline(options)
-    return training_pipeline(options, differentiation_of(options.training))
+    differentiate = differentiation_of(options.training)
+    return (*training_pipeline(options, differentiate), *machine_pipeline(options.target))
 
 
 def _checked_rounding(rounding: str | None) -> str | None:

@@ -33,9 +33,8 @@ STREAM = "stream.bin"
 STREAM_TEXT = "stream.s"
 STREAM_DATA = DATA_FILE
 SCHEDULE = "schedule.json"
-EXECUTOR_FILES = (GRAPH, WEIGHTS, EXECUTOR)
-FILES = (*EXECUTOR_FILES, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE)
-"""What an artefact holds beside its manifest; that of a training step holds the first three."""
+FILES = (GRAPH, WEIGHTS, EXECUTOR, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE)
+"""What an artefact holds beside its manifest."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def _parse(text: str, path: Path) -> Manifest:
             hint="compile the model again with this version",
         )
     options = CompileOptions.from_json(found["options"])
-    if set(found["files"]) != {*(FILES if options.training is None else EXECUTOR_FILES)}:
+    if set(found["files"]) != set(FILES):
         raise ValueError(f"its files are {', '.join(sorted(found['files']))}")
     return Manifest(
         Source(found["source"]["path"], found["source"]["sha256"]),

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from flexc import artefact
@@ -28,9 +29,8 @@ from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.listing import disassemble, initial_bytes
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.run import simulate_file
-from flexc.diagnostics import Place, error
 from flexc.ir import nn
-from flexc.ir.program import Graph, carried_names, parse_module
+from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
 from flexc.numerics import NonFiniteError
 from flexc.options import CompileOptions
@@ -104,7 +104,21 @@ class Program:
     @property
     def carried(self) -> tuple[str, ...]:
         """The inputs of a training step that its outputs of the same names replace in the next one."""
-        return carried_names(self.graph.main)
+        if self.options.training is None:
+            return ()
+        given = {spec.name for spec in self.outputs}
+        return tuple(spec.name for spec in self.inputs if spec.name in given)
+
+    @property
+    def first_state(self) -> dict[str, Array]:
+        """What a training step carries before the first one: weights, state of the optimizer, statistics."""
+        if not self.carried:
+            return {}
+        if self.folder is None:
+            weights = self.graph.weights
+        else:
+            weights = WeightStore.load(self.folder / artefact.WEIGHTS)
+        return {name: np.asarray(weights.get(name)) for name in self.carried}
 
     @cached_property
     def emitted(self) -> EmittedProgram:
@@ -113,8 +127,7 @@ class Program:
 
     @cached_property
     def stream(self) -> Stream:
-        """The instruction stream; CompileError FX536 for a training step."""
-        self._check_has_stream()
+        """The instruction stream."""
         if self.folder is not None:
             return read_stream(self.folder / artefact.STREAM)
         # Imported here: a loaded program needs no emitter.
@@ -124,8 +137,7 @@ class Program:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """What runs when on the target's clock; CompileError FX536 for a training step."""
-        self._check_has_stream()
+        """What runs when on the target's clock."""
         if self.folder is not None:
             return Schedule.from_json((self.folder / artefact.SCHEDULE).read_text(encoding="utf-8"))
         return schedule_of(self.graph, self.stream, load_target(self.options.target))
@@ -156,8 +168,6 @@ class Program:
 
     def run_engine(self, inputs: Mapping[str, Array], engine: Engine, *, tensors: bool = False) -> EngineRun:
         """A run with all there is to know of it; ``tensors`` asks for the intermediates by name."""
-        if engine != "executor":
-            self._check_has_stream()
         check_inputs(self.inputs, inputs, self.source.path)
         kept = Kept()
         if engine == "executor":
@@ -209,29 +219,15 @@ class Program:
 
         artefact.write_artefact(path, self._files(), manifest)
 
-    def _check_has_stream(self) -> None:
-        if self.options.training is not None:
-            raise error(
-                "FX536",
-                "a training step has no instruction stream and no schedule",
-                place=Place(self.source.path),
-                hint="it runs on the executor",
-            )
-
     def _files(self) -> dict[str, Callable[[Path], object]]:
         """What writes each file of the artefact but the manifest."""
         graph = f"{self.graph.module!s}\n".encode()
-        executor: dict[str, Callable[[Path], object]] = {
-            artefact.GRAPH: lambda file: file.write_bytes(graph),
-            artefact.WEIGHTS: self.graph.weights.save,
-            artefact.EXECUTOR: lambda file: file.write_bytes(self.emitted.text.encode()),
-        }
-        return executor if self.options.training is not None else executor | self._stream_files()
-
-    def _stream_files(self) -> dict[str, Callable[[Path], object]]:
         binary = encode(self.stream)
         listing, initial = disassemble(self.stream), initial_bytes(self.stream)
         return {
+            artefact.GRAPH: lambda file: file.write_bytes(graph),
+            artefact.WEIGHTS: self.graph.weights.save,
+            artefact.EXECUTOR: lambda file: file.write_bytes(self.emitted.text.encode()),
             artefact.STREAM: lambda file: file.write_bytes(binary),
             artefact.STREAM_TEXT: lambda file: file.write_bytes(listing.encode()),
             artefact.STREAM_DATA: lambda file: file.write_bytes(initial),

@@ -8,6 +8,7 @@ import click
 
 from flexc import api
 from flexc.cli.options import InputShape, shapes_by_name
+from flexc.cli.program_lines import described
 from flexc.cli.progress import show_remark, working_on
 from flexc.cli.training_options import training_options
 from flexc.options import TrainingOptions
@@ -96,8 +97,8 @@ def compile_command(
     alone), stream.bin and stream.s (the instruction stream and its listing) and schedule.json.
 
     With --train it is a training step: its inputs are the model's, the labels, the learning rate, the step's
-    number, weights and state; its outputs the loss, the next weights and the next state. It runs on the
-    executor, and its folder holds no stream and no schedule. Other options of training need --train.
+    number, weights and state; its outputs the loss, the next weights and the next state. Other options of
+    training need --train.
 
     \b
     Examples:
@@ -130,7 +131,9 @@ def compile_command(
     if as_json:
         click.echo((output / "manifest.json").read_text(encoding="utf-8"), nl=False)
         return
-    for kind, specs in (("input ", program.inputs), ("output", program.outputs)):
-        for spec in specs:
-            click.echo(f"{kind} {spec}")
+    for line in (
+        *described(program, program.inputs, "input "),
+        *described(program, program.outputs, "output"),
+    ):
+        click.echo(line)
     click.echo(f"wrote {output}")

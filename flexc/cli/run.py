@@ -11,6 +11,7 @@ from flexc.analysis.compare import compare_outputs, run_onnxruntime
 from flexc.analysis.layers import compare_layers
 from flexc.array_files import read_npz, write_npy, write_npz
 from flexc.artefact import sha256_of
+from flexc.cli.program_lines import described
 from flexc.cli.progress import working
 from flexc.cli.run_report import RunReport
 from flexc.diagnostics import Place, error
@@ -21,7 +22,7 @@ from flexc.program import Engine, Program, load
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "-i", "--input", "input_path", required=True, metavar="IN.npz", type=click.Path(path_type=Path),
-    help="Arrays of the model's inputs, by name.",
+    help="Arrays of the model's inputs, by name; without weights and state, a training step has its first.",
 )  # fmt: skip
 @click.option(
     "-o", "--output", "output_path", metavar="OUT.npz", type=click.Path(path_type=Path),
@@ -64,7 +65,14 @@ def run(
       flexc run resnet18.flexc --input in.npz --compare onnxruntime --json
     """
     program = load(folder)
-    inputs = read_npz(input_path)
+    if compare is not None and program.options.training is not None:
+        raise error(
+            "FX536",
+            "onnxruntime cannot run a training step",
+            place=Place(str(folder)),
+            hint="compare the model without --train",
+        )
+    inputs = {**program.first_state, **read_npz(input_path)}
     with working(f"running {folder.name} ({engine})"):
         result = program.run_engine(inputs, engine, tensors=dump_tensors is not None)
     if output_path is not None:
@@ -85,8 +93,8 @@ def run(
     if as_json:
         click.echo(report.to_json(), nl=False)
     else:
-        for spec in program.outputs:
-            click.echo(f"output {spec}")
+        for line in described(program, program.outputs, "output"):
+            click.echo(line)
         if output_path is not None:
             click.echo(f"wrote {output_path}")
         for line in report.lines():

@@ -55,6 +55,10 @@ class Graph:
         """Names of the model's outputs, in order."""
         return names_of(self.main, OUTPUTS)
 
+    def copy(self) -> Graph:
+        """A graph of its own with the same weights."""
+        return Graph(self.module.clone(), self.weights.copy(), self.file)
+
 
 def carried_names(function: FuncOp) -> tuple[str, ...]:
     """The inputs of a training step that it gives new values: parameters, then state."""

@@ -58,6 +58,12 @@ class WeightStore:
         self._arrays = {key: array for key, array in self._arrays.items() if key in keys}
         self._blocks = {key: block for key, block in self._blocks.items() if key in keys}
 
+    def copy(self) -> WeightStore:
+        """A store of its own that shares the arrays."""
+        store = WeightStore()
+        store._arrays, store._blocks = dict(self._arrays), dict(self._blocks)
+        return store
+
     def save(self, path: Path) -> None:
         """Writes a safetensors file."""
         arrays = dict(self._arrays)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flexc.backends.stream.emit import emit_stream
 from flexc.diagnostics import CompileError
-from flexc.program import Program
+from flexc.ir.program import Graph
+from flexc.passes.manager import run_pipeline
+from flexc.passes.pipelines import machine_pipeline
+from flexc.scheduling import schedule_of
+from flexc.target import load_target
 
 
 @dataclass(frozen=True)
@@ -16,11 +21,18 @@ class MachineCost:
     energy_pj: float
 
 
-def machine_cost(program: Program) -> MachineCost | None:
-    """The cost of one run of ``program``; None where it has no schedule."""
+def machine_cost(graph: Graph, target_name: str) -> MachineCost | None:
+    """The cost of one run of ``graph`` on a target; None where its schedule does not fit the machine.
+
+    The graph is one that the executor takes. It stays as it is: a step trains on the executor whether or not
+    the machine has room for it.
+    """
+    mapped = graph.copy()
     try:
-        schedule = program.schedule
+        run_pipeline(mapped, machine_pipeline(target_name))
     except CompileError:
         return None
+    target = load_target(target_name)
+    schedule = schedule_of(mapped, emit_stream(mapped, target), target)
     energy = sum(one.energy_pj for group in schedule.groups for one in group.contractions)
     return MachineCost(schedule.cycles, energy)

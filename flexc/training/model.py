@@ -19,7 +19,6 @@ from flexc.importer.problems import Problems
 from flexc.ir.program import Graph, carried_names
 from flexc.ir.shapes import TensorSpec
 from flexc.ir.tensor_op import spec_of
-from flexc.ir.weight_store import WeightStore
 from flexc.options import CompileOptions, Profile, TrainingOptions
 from flexc.passes.manager import run_pipeline
 from flexc.passes.pipelines import (
@@ -48,7 +47,7 @@ class TrainedModel:
 
     def step_program(self, options: CompileOptions) -> Program:
         """The training step in the precision of ``options``."""
-        graph = copy_of(self.step)
+        graph = self.step.copy()
         if options.profile is not Profile.FP32:
             run_pipeline(graph, precision_pipeline(options))
         return Program.of_graph(graph, self.source, options)
@@ -66,14 +65,6 @@ def state_of(graph: Graph) -> dict[str, Array]:
     return {name: np.asarray(graph.weights.get(name)) for name in carried_names(graph.main)}
 
 
-def copy_of(graph: Graph) -> Graph:
-    """A graph of its own with the same fp32 weights."""
-    weights = WeightStore()
-    for key in graph.weights:
-        weights.add(key, graph.weights.get(key))
-    return Graph(graph.module.clone(), weights, graph.file)
-
-
 def load_trained_model(path: Path, data: DataSet, *, batch: int, options: TrainingOptions) -> TrainedModel:
     """The model of an ONNX file, to learn from ``data``.
 
@@ -84,7 +75,7 @@ def load_trained_model(path: Path, data: DataSet, *, batch: int, options: Traini
             "FX563", f"a batch of {batch} is more than the {len(data.train)} examples of '{data.name}'"
         )
     forward = load_forward(path, (batch, *data.image_shape))
-    step = copy_of(forward)
+    step = forward.copy()
     fp32 = CompileOptions(profile=Profile.FP32, training=options)
     run_pipeline(step, training_pipeline(fp32, differentiation_of(options)))
     run_pipeline(forward, rebuilding_pipeline())

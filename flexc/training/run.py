@@ -230,7 +230,7 @@ class _Run:
 
     def _compile(self) -> TrainingStep:
         program = self.model.step_program(self.settings.compile_options(self._policy()))
-        self.cost = machine_cost(program)
+        self.cost = machine_cost(program.graph, program.options.target)
         return TrainingStep(program, self.model.input_name, self.model.classes)
 
     def _checkpoint(self) -> None:

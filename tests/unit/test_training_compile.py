@@ -15,6 +15,7 @@ import flexc
 from flexc import artefact
 from flexc.cli import main
 from flexc.diagnostics import CompileError
+from flexc.ir.program import carried_names
 from flexc.options import TrainingOptions
 from models.make_small_resnet import make_small_resnet
 from tests.json_schema import violations
@@ -31,9 +32,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def step_inputs(program: flexc.Program) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    given = {name: np.asarray(program.graph.weights.get(name)) for name in program.carried}
     return {
-        **given,
+        **program.first_state,
         "input": rng.standard_normal((BATCH, 1, 6, 6)).astype(np.float32),
         "labels": np.arange(BATCH) % 3,
         "learning_rate": np.asarray(0.1, np.float32),
@@ -58,38 +58,36 @@ def test_the_learning_rate_is_an_input(model: Path) -> None:
     np.testing.assert_array_equal(results["stem.conv.weight"], given["stem.conv.weight"])
 
 
-def test_a_saved_step_computes_what_it_did_and_has_no_stream(model: Path, tmp_path: Path) -> None:
+def test_a_saved_step_computes_what_it_did_on_both_engines(model: Path, tmp_path: Path) -> None:
     options = TrainingOptions(optimizer="adam", loss="mse", weight_decay=0.01)
     program = flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=options)
     loaded = flexc.load(tmp_path / "a")
     assert loaded.options == program.options
     assert loaded.options.training is not None
     assert loaded.options.training.loss == "mean-squared-error"
-    assert not (tmp_path / "a" / artefact.STREAM).exists()
+    assert loaded.schedule == program.schedule
     given = step_inputs(program)
     given["targets"] = np.ones((BATCH, 3), np.float32)
     del given["labels"]
-    before, after = program.run(given), loaded.run(given)
+    before, after = program.run(given), loaded.run(given, engine="both")
     assert all(np.array_equal(before[name], after[name]) for name in before)
-    for ask in (lambda: loaded.stream, lambda: loaded.schedule, lambda: loaded.run(given, engine="both")):
-        with pytest.raises(CompileError, match="FX536"):
-            ask()
+
+
+def test_a_loaded_step_knows_its_first_state(model: Path, tmp_path: Path) -> None:
+    program = flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=TrainingOptions())
+    loaded = flexc.load(tmp_path / "a")
+    assert set(loaded.carried) == set(program.carried) == set(carried_names(program.graph.main))
+    first = loaded.first_state
+    assert list(first) == list(loaded.carried)
+    for name, array in program.first_state.items():
+        np.testing.assert_array_equal(first[name], array)
+    assert flexc.compile(model, batch=BATCH).first_state == {}
 
 
 def test_the_manifest_follows_its_schema(model: Path, tmp_path: Path) -> None:
     flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=TrainingOptions())
     text = (tmp_path / "a" / artefact.MANIFEST).read_text()
     assert violations(json.loads(text), "manifest.json") == []
-
-
-def test_an_inference_artefact_may_not_lack_its_stream(model: Path, tmp_path: Path) -> None:
-    flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=TrainingOptions())
-    path = tmp_path / "a" / artefact.MANIFEST
-    found = json.loads(path.read_text())
-    found["options"]["training"] = None
-    path.write_text(json.dumps(found))
-    with pytest.raises(CompileError, match="FX513"):
-        flexc.load(tmp_path / "a")
 
 
 @pytest.mark.parametrize("wrong", [TrainingOptions(loss="hinge"), TrainingOptions(optimizer="lion")])

@@ -171,12 +171,23 @@ def test_accuracy_counts_every_example_once(model: TrainedModel) -> None:
 
 
 def test_the_machine_cost_is_that_of_a_schedule(model: TrainedModel) -> None:
-    program = flexc.compile(model.source.path, batch=BATCH, input_shapes={"input": (BATCH, 1, 6, 6)})
-    found = machine_cost(program)
+    program = flexc.compile(model.source.path, batch=BATCH, training=TrainingOptions())
+    step = model.step_program(FB16)
+    before = str(step.graph.module)
+    found = machine_cost(step.graph, "flexblock")
     assert found is not None
     assert found.cycles == program.schedule.cycles
     assert found.energy_pj > 0
-    assert machine_cost(model.step_program(FB16)) is None
+    assert str(step.graph.module) == before
+
+
+def test_a_step_that_does_not_fit_the_machine_has_no_cost(model: TrainedModel, tmp_path: Path) -> None:
+    text = (Path(flexc.__file__).parent / "target/catalog/flexblock.toml").read_text()
+    small = tmp_path / "small.toml"
+    given, less = "dram_capacity_bytes = 8_589_934_592", "dram_capacity_bytes = 8_192"
+    assert given in text
+    small.write_text(text.replace(given, less))
+    assert machine_cost(model.step_program(FB16).graph, str(small)) is None
 
 
 def load(path: Path, onnx_model: onnx.ModelProto, data: DataSet = DATA, batch: int = BATCH) -> TrainedModel:

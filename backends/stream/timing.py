@@ -9,7 +9,7 @@ for the slots it ends; DRAM is as coarse as its slots. Control takes no time.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from flexc.backends.stream.isa import (
     ENGINES,
@@ -85,6 +85,13 @@ class Timeline:
     record_bytes: dict[int, int]
 
 
+class Observer(Protocol):
+    """What a simulation tells of the records it executes, in the order of the program."""
+
+    def __call__(self, record: int, engine: Engine, start: int, end: int, cost: Cost | None) -> None:
+        """A record ran from cycle ``start`` to ``end``; control, which takes no time, has no cost."""
+
+
 class _Buffer:
     """When a buffer's content is there (``written``) and no longer read (``read``)."""
 
@@ -156,8 +163,9 @@ class _Step:
 
 
 class _Simulation:
-    def __init__(self, stream: Stream, target: Target) -> None:
+    def __init__(self, stream: Stream, target: Target, observe: Observer | None) -> None:
         self.stream = stream
+        self.observe = observe
         self.tree = loop_tree(stream.records)
         verify(stream.records, self.tree, stream.machine.cores)
         self.slots = [_Slot() for _ in range(1 + max(stream.records["slot"].tolist(), default=0))]
@@ -198,7 +206,7 @@ class _Simulation:
 
     def run(self, nodes: list[Node], level: int, statistics: _Statistics) -> None:
         """Execute nodes once, in the present iteration of the loops around them."""
-        counters, free = self.counters, self.free
+        counters, free, observe = self.counters, self.free, self.observe
         for node in nodes:
             if isinstance(node, Loop):
                 for iteration in range(node.count):
@@ -206,6 +214,8 @@ class _Simulation:
                     self.run(node.body, level + 1, statistics)
                 continue
             action = self.actions.get(node)
+            if observe is not None and not isinstance(action, _Step):
+                observe(node, "control", 0, 0, None)
             if action is None:
                 self.declare(self.stream.records[node])
                 continue
@@ -240,15 +250,17 @@ class _Simulation:
             statistics.written_bytes += cost.written_bytes
             action.moved_bytes += cost.read_bytes + cost.written_bytes
             statistics.instructions += 1
+            if observe is not None:
+                observe(node, ENGINES[engine], start, end, cost)
 
 
-def simulate(stream: Stream, target: Target) -> Timeline:
-    """Run a stream on a machine's clock.
+def simulate(stream: Stream, target: Target, observe: Observer | None = None) -> Timeline:
+    """Run a stream on a machine's clock; ``observe`` is told of every record that is executed.
 
     Raises StreamFault for records that mean nothing (see ``verify``). Memory is not modelled: what the
     functional simulator would refuse for its content is not seen here.
     """
-    simulation = _Simulation(stream, target)
+    simulation = _Simulation(stream, target, observe)
     statistics = [_Statistics() for _ in stream.groups]
     outside = _Statistics()
     group = 0

@@ -30,6 +30,7 @@ COMMANDS = {
     "run": Entry("flexc.cli.run:run", "Run an artefact, and compare it with onnxruntime."),
     "inspect": Entry("flexc.cli.inspect:inspect_command", "Show where the cycles of an artefact go."),
     "diff": Entry("flexc.cli.diff:diff", "Show what two artefacts have different."),
+    "trace": Entry("flexc.cli.trace:trace", "Write the simulated run of an artefact as a Chrome trace."),
     "opt": Entry("flexc.cli.opt:opt", "Run passes on IR text or a model."),
     "policies": Entry("flexc.cli.policies:policies", "List and show precision policies."),
     "targets": Entry("flexc.cli.targets:targets", "List and show machines."),

@@ -7,6 +7,7 @@ estimate: bits are not rounded up transfer by transfer, and waits for swaps are 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,12 +94,14 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
     again = 0 if problem.output_group is None else ~holds_whole_groups(problem, chip[:, G], chip[:, OUT])
     output_bytes = problem.outputs * OUTPUT_BYTES * (1.0 + again)
     latency = target.dram_latency_cycles
+    outputs = [G, N, P, Q, OUT]
+    last_outputs = (extents[outputs] - (trips[:, outputs] - 1) * chip[:, outputs]).prod(axis=1)
     return TransferCycles(
         order,
         load.min(axis=0),
         output_bytes * per_byte + stores * latency,
         (a_bytes / a_tiles + b_bytes / b_tiles) * per_byte + 2 * PLANES * latency,
-        output_bytes / stores * per_byte + latency,
+        last_outputs * OUTPUT_BYTES * (1.0 + again) * per_byte + latency,
     )
 
 
@@ -161,15 +164,16 @@ def _steps(
         partials = option.unit.factor * (1 if option.lane.dim == "k" else option.lane.factor)
         least = max(-(-int(words) // target.psum_words_per_cycle), -(-partials // target.pe_fp32_adders))
         chains = tuple(chain_factor(dim, option.pes) for dim in ("k", "r", "s"))
-        key = (reduction_lanes(option.lane, option.pes), *chains, least)
+        side_by_side = output_factor("g", option.lane, option.unit, option.pes)
+        key = (reduction_lanes(option.lane, option.pes), *chains, least, side_by_side)
         columns.append(keys.setdefault(key, len(keys)))
     plain, bounded = np.empty((len(distinct), len(keys))), np.empty((len(distinct), len(keys)))
     for row, (k_tile, r_tile, s_tile) in enumerate(distinct.tolist()):
-        for (lanes, chain_k, chain_r, chain_s, least), column in keys.items():
+        for (lanes, chain_k, chain_r, chain_s, least, side_by_side), column in keys.items():
             window = _chained(problem.extents[R], r_tile, chain_r) * _chained(
                 problem.extents[S], s_tile, chain_s
             )
-            waves = _waves(problem, k_tile, lanes, chain_k)
+            waves = _waves(problem, k_tile, lanes, chain_k, side_by_side)
             plain[row, column] = sum(count * steps for steps, count in waves) * window
             bounded[row, column] = sum(count * max(steps, least) for steps, count in waves) * window
     return plain[where][:, columns], bounded[where][:, columns]
@@ -180,13 +184,22 @@ def _chained(extent: int, tile: int, chained: int) -> int:
     return full * -(-tile // chained) + -(-rest // chained)
 
 
-def _waves(problem: ContractionProblem, k_tile: int, lanes: int, chained: int) -> list[tuple[int, float]]:
-    """Lane steps of the waves over all of k, and how many there are (the mean over conv groups)."""
+def _waves(
+    problem: ContractionProblem, k_tile: int, lanes: int, chained: int, side_by_side: int
+) -> list[tuple[int, float]]:
+    """Lane steps of the waves over all of k, and how many there are.
+
+    The mean over sets of conv groups ``side_by_side``, whose waves last as long as the longest of the set.
+    """
     k = problem.extent("k")
     groups = 1 if same_in_every_group(problem) else problem.extent("g")
+    sets = range(0, groups, side_by_side)
     found = []
-    for g in range(groups):
+    for first in sets:
         for start in range(0, k, k_tile):
-            segments = tile_segments(problem, g, start, min(start + k_tile, k))
-            found += [(steps, 1 / groups) for steps in wave_steps(segments, lanes, chained)]
+            steps = [
+                wave_steps(tile_segments(problem, g, start, min(start + k_tile, k)), lanes, chained)
+                for g in range(first, min(first + side_by_side, groups))
+            ]
+            found += [(max(wave), 1 / len(sets)) for wave in zip_longest(*steps, fillvalue=0)]
     return found

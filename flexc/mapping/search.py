@@ -31,10 +31,10 @@ ORDERS: tuple[tuple[Dim, ...], ...] = (
 SAMPLED_TILES_PER_SPLIT = 4
 SAMPLED_TILES = 96
 """Tiles on which all uses of the array are tried."""
-KEPT_OPTIONS = 8
+KEPT_OPTIONS = 16
 KEPT_TILES = 3072
 """Tiles on which the best uses of the array are then tried."""
-FINALISTS = 8
+FINALISTS = 16
 CHANNEL_DIMS: tuple[Dim, Dim] = ("g", "o")
 
 
@@ -71,9 +71,11 @@ def _cycles(
     """Cycles [T, A], and the better order of loops for each tile [T]."""
     transfers = transfer_cycles(problem, target, tiles)
     compute = compute_cycles(problem, target, tiles, options)
-    engines = np.maximum(transfers.load, transfers.store)[:, None]
-    cycles: Reals = (
-        np.maximum(transfers.first_load[:, None] + compute, engines) + transfers.last_store[:, None]
+    first_compute = compute / tiles.visits(problem)[:, None]
+    cycles: Reals = np.maximum(
+        np.maximum(transfers.first_load[:, None] + compute, transfers.load[:, None] + first_compute)
+        + transfers.last_store[:, None],
+        (transfers.first_load + transfers.store)[:, None] + first_compute,
     )
     return cycles, transfers.order
 
@@ -89,8 +91,11 @@ def _bound(
     first_core = (trips - 1) * tiles.tile + np.minimum(extents - (trips - 1) * period, tiles.tile)
     compute = first_core.prod(axis=1, dtype=np.float64) / max(option.macs_per_cycle for option in options)
     compute += trips.prod(axis=1) * target.pipeline_fill_cycles
-    bound: Reals = np.maximum(transfers.first_load + compute, np.maximum(transfers.load, transfers.store))
-    return bound + transfers.last_store
+    bound: Reals = np.maximum(
+        np.maximum(transfers.first_load + compute, transfers.load) + transfers.last_store,
+        transfers.first_load + transfers.store,
+    )
+    return bound
 
 
 def _some_of_each_split(tiles: TileCandidates, ranked: Integers) -> Integers:

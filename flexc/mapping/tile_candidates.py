@@ -41,6 +41,12 @@ class TileCandidates:
         """The candidates at ``index``."""
         return TileCandidates(self.tile[index], self.cores[index])
 
+    def visits(self, problem: ContractionProblem) -> Integers:
+        """Chip tiles of each candidate [T]: trips of all loops over DRAM together."""
+        trips = -(-np.array(problem.extents) // (self.tile * self.cores))
+        chip_tiles: Integers = trips.prod(axis=1)
+        return chip_tiles
+
     def distinct(self, tile_of: Sequence[int], cores_of: Sequence[int]) -> tuple[Integers, Integers]:
         """One candidate for each combination of these tile extents and splits; and which one each stands for.
 
@@ -58,6 +64,7 @@ def tile_candidates(problem: ContractionProblem, target: Target) -> TileCandidat
     """All candidates that fit; none where not even the smallest tile does."""
     columns = {dim: np.array(_choices(problem, dim, target), np.int64) for dim in DIMS}
     # Joined one dimension at a time, those that take most room first, so that what cannot fit goes early.
+    # Order is a matter of k, r and s together: it is looked at when the last of them is there.
     order: tuple[Dim, ...] = ("k", "r", "s", "o", "q", "p", "g", "n")
     tile = {dim: columns[dim][:, 1].min(keepdims=True) for dim in DIMS}
     cores = {dim: np.ones(1, np.int64) for dim in DIMS}
@@ -67,13 +74,16 @@ def tile_candidates(problem: ContractionProblem, target: Target) -> TileCandidat
         tile = {each: values[left] for each, values in tile.items()}
         cores = {each: values[left] for each, values in cores.items()}
         tile[dim], cores[dim] = extent[right], split[right]
-        keep = np.flatnonzero(_fits(problem, target, tile) & _in_order(problem, tile))
+        kept = _fits(problem, target, tile)
+        if dim == "s":
+            kept &= _in_order(problem, tile)
+        keep = np.flatnonzero(kept)
         tile = {each: values[keep] for each, values in tile.items()}
         cores = {each: values[keep] for each, values in cores.items()}
     found = TileCandidates(np.stack([tile[d] for d in DIMS], 1), np.stack([cores[d] for d in DIMS], 1))
     if not len(found):
         return found
-    visits = (-(-np.array(problem.extents) // (found.tile * found.cores))).prod(axis=1)
+    visits = found.visits(problem)
     return found.take(np.flatnonzero(visits <= MOST_VISITS * visits.min() + ALWAYS_VISITS))
 
 

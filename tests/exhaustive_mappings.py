@@ -1,6 +1,6 @@
 """Every legal mapping of a small contraction, by plain enumeration: what the search is held against.
 
-Nothing is pruned but what the legality rules forbid: any extents of a tile, any factors of lanes and units, any
+Nothing is pruned but what the legality rules forbid: any tile, any factors of lanes and units, any
 roles of the PEs, any split over the cores, any order of the DRAM loops.
 """
 

@@ -1,4 +1,4 @@
-"""``flexc targets``: the machines, and every value that one of them assumes."""
+"""``flexc targets``: the machines and the baselines, and every value that one of them assumes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rich.table import Table
 
 from flexc.cli.options import format_option, json_option, one_format
 from flexc.target import Target, catalog_names, load_target
+from flexc.target.baseline import Baseline
+from flexc.target.load_baseline import baseline_names, load_baseline
 from flexc.target.tables import SourcedValue
 from flexc.versioned_json import versioned_json
 
@@ -25,7 +27,7 @@ class Row:
     """One value of a target: its key, what it means, and where it comes from."""
 
     key: str
-    value: int | float | str
+    value: bool | int | float | str
     origin: str
     meaning: str
 
@@ -35,24 +37,30 @@ class Row:
 @format_option("table", "json")
 @json_option
 def targets(name: str | None, form: str | None, as_json: bool) -> None:
-    """List the machines, or show the values of the machine NAME (or that of a .toml file).
+    """List the machines and the arrays they are compared with, or show the values of NAME (or a .toml file).
 
     Every value is an assumption of this project, not a figure of a product or a paper; energies name the
     publication they come from.
     """
-    found = [load_target(one) for one in (catalog_names() if name is None else [name])]
+    found: list[Target | Baseline] = []
+    if name is None:
+        found += [load_target(one) for one in catalog_names()]
+        found += [load_baseline(one) for one in baseline_names()]
+    else:
+        found.append(load_baseline(name) if name in baseline_names() else load_target(name))
     if one_format(form, as_json) == "json":
         content = {"targets": [target_json(one) for one in found]}
         click.echo(versioned_json(SCHEMA, SCHEMA_VERSION, content), nl=False)
     elif name is None:
-        _print(_list_table(found))
+        _print(_list_table([one for one in found if isinstance(one, Target)]))
+        _print(_baseline_table([one for one in found if isinstance(one, Baseline)]))
     else:
         click.echo(f"{found[0].name}: every value is assumed")
         _print(_value_table(list(rows_of(found[0]))))
 
 
-def target_json(target: Target) -> dict[str, Any]:
-    """The target as JSON: its values by key, each with its origin and meaning."""
+def target_json(target: Target | Baseline) -> dict[str, Any]:
+    """The target or baseline as JSON: its values by key, each with its origin and meaning."""
     values = {
         row.key: {"value": row.value, "origin": row.origin, "meaning": row.meaning} for row in rows_of(target)
     }
@@ -92,6 +100,15 @@ def _list_table(found: list[Target]) -> Table:
     return table
 
 
+def _baseline_table(found: list[Baseline]) -> Table:
+    table = Table(title="Baselines (every value is assumed; buffers and DRAM are those of the other machine)")
+    table.add_column("name", no_wrap=True)
+    table.add_column("array")
+    for one in found:
+        table.add_row(one.name, one.description)
+    return table
+
+
 def _value_table(rows: list[Row]) -> Table:
     table = Table()
     table.add_column("key", no_wrap=True)
@@ -99,9 +116,14 @@ def _value_table(rows: list[Row]) -> Table:
     table.add_column("origin")
     table.add_column("meaning")
     for row in rows:
-        value = f"{row.value:,}" if isinstance(row.value, int) else f"{row.value:,.10g}"
-        table.add_row(row.key, value, row.origin, row.meaning)
+        table.add_row(row.key, _value_text(row.value), row.origin, row.meaning)
     return table
+
+
+def _value_text(value: bool | int | float | str) -> str:
+    if isinstance(value, bool | str):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
 
 
 def _print(table: Table) -> None:

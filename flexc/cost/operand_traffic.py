@@ -38,7 +38,7 @@ def a_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
         vectors = n * r * c * (1 if problem.grouped_channels else g)
         elements = k * (g if problem.grouped_channels else 1)
         groups = -(-(problem.a_channels if problem.grouped_channels else k) // problem.a_group)
-        tile_bytes = -(-vectors * elements * problem.a_bits // 8) + vectors * groups
+        tile_bytes = -(-vectors * elements * problem.a_bits // 8) + vectors * groups * problem.exponent_bytes
         total += count * tile_bytes
         first = first or tile_bytes
     return Sweep(total, first)
@@ -50,7 +50,7 @@ def b_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
     dims: tuple[Dim, ...] = ("g", "o", "k", "r", "s")
     for (g, o, k, r, s), count in combinations([chip_tile_sizes(problem, mapping, dim) for dim in dims]):
         groups = r * s * -(-k // problem.b_group) if problem.b_group_dim == "k" else 1
-        tile_bytes = -(-g * o * r * s * k * problem.b_bits // 8) + g * o * groups
+        tile_bytes = -(-g * o * r * s * k * problem.b_bits // 8) + g * o * groups * problem.exponent_bytes
         total += count * tile_bytes
         first = first or tile_bytes
     return Sweep(total, first)

@@ -65,14 +65,14 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
     else:
         exponents = np.full(len(tiles), -(-k // problem.a_group))
         elements = k
-    a_bytes = vectors * (elements * bits_a + exponents)
+    a_bytes = vectors * (elements * bits_a + exponents * problem.exponent_bytes)
     filter_groups = problem.extents[R] * problem.extents[S] * -(-k // problem.b_group)
     b_bytes = (
         g
         * o
         * (
             problem.extents[R] * problem.extents[S] * k * bits_b
-            + (filter_groups if problem.b_group_dim == "k" else 1)
+            + (filter_groups if problem.b_group_dim == "k" else 1) * problem.exponent_bytes
         )
     )
     reduced = trips[:, [K, R, S]].prod(axis=1)

@@ -40,13 +40,14 @@ def a_tile_bytes(
     Where conv groups share the channel axis, the exponents of the whole axis come with every pixel.
     """
     if problem.kind == "matmul":
-        return g * p * (packed_bytes(k, problem.a_bits) + -(-k // problem.a_group))
+        return g * p * (packed_bytes(k, problem.a_bits) + -(-k // problem.a_group) * problem.exponent_bytes)
     rows = window_span(p, r, problem.stride[0], problem.dilation[0])
     columns = window_span(q, s, problem.stride[1], problem.dilation[1])
     if problem.grouped_channels:
-        exponents = -(-problem.a_channels // problem.a_group)
+        exponents = -(-problem.a_channels // problem.a_group) * problem.exponent_bytes
         return n * rows * columns * (packed_bytes(g * k, problem.a_bits) + exponents)
-    return g * n * rows * columns * (packed_bytes(k, problem.a_bits) + -(-k // problem.a_group))
+    exponents_of_k = -(-k // problem.a_group) * problem.exponent_bytes
+    return g * n * rows * columns * (packed_bytes(k, problem.a_bits) + exponents_of_k)
 
 
 def b_tile_bytes(
@@ -55,7 +56,7 @@ def b_tile_bytes(
     """Operand b's mantissas and exponents for one tile."""
     mantissas = r * s * packed_bytes(k, problem.b_bits)
     exponents = r * s * -(-k // problem.b_group) if problem.b_group_dim == "k" else 1
-    return g * o * (mantissas + exponents)
+    return g * o * (mantissas + exponents * problem.exponent_bytes)
 
 
 def accumulator_tile_bytes(g: Extent, n: Extent, p: Extent, q: Extent, o: Extent) -> Extent:

@@ -60,6 +60,8 @@ class ContractionProblem:
     """Rows and columns of a."""
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Rows and columns of zeros around a: top, left, bottom, right (negative: cropped)."""
+    exponent_bytes: int = 1
+    """Bytes of a group's exponent: 0 in formats without shared exponents."""
     output_group: int | None = None
     """Channels of one group of the quantization that follows, where one follows directly."""
 

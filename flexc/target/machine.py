@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flexc.diagnostics import error
-from flexc.target.tables import EnergyTable, VectorCycles, setting
+from flexc.target.tables import AreaTable, EnergyTable, VectorCycles, setting
 
 BITS_PER_MULTIPLIER = 4
 KIB = 1024
@@ -24,6 +24,8 @@ class Target:
     """Cycles of the functions of the vector unit."""
     energy: EnergyTable
     """Energy of operations."""
+    area: AreaTable
+    """Areas of parts of the datapath."""
     name: str = setting("Name of the target.")
     cores: int = setting("Cores of the chip; they make different outputs.", 1, 4096)
     clock_mhz: float = setting("Clock of all engines, MHz.", 1.0, 10_000.0)

@@ -109,3 +109,41 @@ class EnergyTable:
     """Read 64 bits of a buffer of 32 KiB."""
     sram_read_64_bits_1_mib_pj: SourcedValue
     """Read 64 bits of a buffer of 1 MiB."""
+    register_pj_per_bit: SourcedValue
+    """Clock one bit into a register of the array."""
+    converter_element_pj: SourcedValue
+    """Quantize one element."""
+    vector_lane_cycle_pj: SourcedValue
+    """One cycle of one lane of the vector unit."""
+    lightnorm_element_pj: SourcedValue
+    """One element through the LightNorm unit, once."""
+
+
+@dataclass(frozen=True)
+class AreaTable:
+    """Areas of parts of a datapath, um2."""
+
+    int8_add_um2: SourcedValue
+    """Add two 8-bit integers."""
+    int32_add_um2: SourcedValue
+    """Add two 32-bit integers."""
+    fp16_add_um2: SourcedValue
+    """Add in fp16."""
+    fp32_add_um2: SourcedValue
+    """Add in fp32."""
+    int8_multiply_um2: SourcedValue
+    """Multiply 8-bit integers."""
+    int32_multiply_um2: SourcedValue
+    """Multiply 32-bit integers."""
+    fp16_multiply_um2: SourcedValue
+    """Multiply in fp16."""
+    fp32_multiply_um2: SourcedValue
+    """Multiply in fp32."""
+    integer_multiply_um2_per_bit_squared: SourcedValue
+    """Integer multiply, for each product of a bit of either operand."""
+    integer_add_um2_per_bit: SourcedValue
+    """Integer add, for each bit."""
+    composed_multiply_factor: SourcedValue
+    """Area of a multiplier composed of 4-bit pieces over a plain one of the full width."""
+    register_um2_per_bit: SourcedValue
+    """One bit of a register."""

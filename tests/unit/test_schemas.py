@@ -19,6 +19,7 @@ from flexc.cli.run_report import RunReport
 from flexc.options import CompileOptions
 from flexc.precision.loading import catalog_names as policy_names
 from flexc.target import catalog_names as target_names
+from flexc.target.load_baseline import baseline_names
 from flexc.tensor_spec import TensorSpec
 from flexc.versioned_json import versioned_json
 from tests.json_schema import SCHEMAS, violations
@@ -81,7 +82,7 @@ def printed(*arguments: str, status: int = 0) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("command", "names"),
-    [("targets", target_names()), ("policies", policy_names())],
+    [("targets", (*target_names(), *baseline_names())), ("policies", policy_names())],
     ids=lambda value: value[0],
 )
 def test_catalogs_follow_their_schemas(command: str, names: tuple[str, ...]) -> None:

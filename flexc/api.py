@@ -126,7 +126,13 @@ def _compile(
         if name != ALL_PASSES:
             pass_class(name)
     progress("import")
-    graph = load_model(path, input_shapes=options.input_shapes, batch=options.batch, remark=remark)
+    graph = load_model(
+        path,
+        input_shapes=options.input_shapes,
+        batch=options.batch,
+        training=options.training is not None,
+        remark=remark,
+    )
     run_pipeline(
         graph,
         _pipeline(options),

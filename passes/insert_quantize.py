@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import StringAttr, UnitAttr
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from flexc.diagnostics import error
-from flexc.ir import bfp
+from flexc.ir import bfp, train
 from flexc.ir.attributes import integer, place_of
 from flexc.ir.program import Graph, carried_names
 from flexc.numerics.block_float import Rounding
@@ -63,7 +63,7 @@ class InsertQuantize(Pass):
         """Raises CompileError: FX310 for roundings, FX32x for the policy, FX331 to FX333 for a layer."""
         roundings = () if self.rounding is None else parse_roundings(self.rounding)
         policy = load_policy(self.policy, everywhere=self.everywhere).with_settings(roundings)
-        quantizer = _Quantizer(graph, policy, self.seed, _step_number(graph))
+        quantizer = _Quantizer(graph, policy, self.seed, _step_number(graph), _free_streams(graph))
         for use in tuple(contractions_of(graph.main)):
             quantizer.convert(use)
         return quantizer.changed
@@ -71,12 +71,16 @@ class InsertQuantize(Pass):
 
 @dataclass
 class _Quantizer:
-    """The quantize nodes made so far, by what they quantize and how; ``step`` is a training step's number."""
+    """The quantize nodes made so far, by what they quantize and how.
+
+    ``step`` is a training step's number, ``streams`` how many streams of random bits its dropouts leave.
+    """
 
     graph: Graph
     policy: Policy
     seed: int
     step: SSAValue | None
+    streams: int
     changed: bool = False
     count: int = 0
     nodes: dict[tuple[SSAValue, bfp.BlockTensorType, Rounding], bfp.QuantizeOp] = field(default_factory=dict)
@@ -153,10 +157,10 @@ class _Quantizer:
         attributes: Mapping[str, Attribute] | None = None,
     ) -> bfp.QuantizeOp:
         number, self.count = self.count, self.count + 1
-        if rounding is Rounding.STOCHASTIC and number >= MAX_NODES:
+        if rounding is Rounding.STOCHASTIC and number >= self.streams:
             raise error(
                 "FX333",
-                f"stochastic rounding tells {MAX_NODES} quantize nodes apart, and this is one more",
+                f"stochastic rounding tells {self.streams} quantize nodes apart, and this is one more",
                 place=place_of(before, self.graph.file),
             )
         carried = {
@@ -170,6 +174,12 @@ class _Quantizer:
             operands.append(self.step)
         hint = f"{value.name_hint}_m{block_type.mantissa_bits.data}" if value.name_hint else None
         return insert_before(before, bfp.QuantizeOp, operands, block_type, carried, name_hint=hint)
+
+
+def _free_streams(graph: Graph) -> int:
+    """Streams below the lowest one that a dropout has."""
+    masks = [op for op in graph.main.body.block.ops if isinstance(op, train.DropoutMaskOp)]
+    return min((int(op.node.value.data) for op in masks), default=MAX_NODES)
 
 
 def _step_number(graph: Graph) -> SSAValue | None:

@@ -11,6 +11,7 @@ from flexc.passes.differentiate import Differentiate
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
 from flexc.passes.expand_batch_norm import ExpandBatchNorm
+from flexc.passes.expand_dropout import ExpandDropout
 from flexc.passes.fold_quantized_weights import FoldQuantizedWeights
 from flexc.passes.fuse_lightnorm import FuseLightNorm
 from flexc.passes.insert_quantize import InsertQuantize
@@ -92,6 +93,8 @@ def machine_pipeline(target: str) -> tuple[Pass, ...]:
     return (
         # Before all else: the machine has no op for batch norms that are not LightNorm's.
         ExpandBatchNorm(),
+        # Likewise: the machine draws random bits where it quantizes, and nowhere else.
+        ExpandDropout(),
         # A mapping decides what can be fused with a contraction, and so what the schedule's groups are.
         MapContractions(target),
         # A tensor lives from the group that makes it to the last that reads it: allocate needs the order.

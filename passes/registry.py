@@ -14,6 +14,7 @@ PASS_NAMES: tuple[str, ...] = (
     "cse",
     "differentiate",
     "expand-batch-norm",
+    "expand-dropout",
     "fold-quantized-weights",
     "fuse-lightnorm",
     "insert-quantize",

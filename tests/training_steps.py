@@ -51,7 +51,7 @@ def trainer(
     """The training step of ``model``, with further passes behind."""
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    graph = load_model(path)
+    graph = load_model(path, training=True)
     run_pipeline(graph, (*rebuilding_pipeline(), differentiate, *after), verify_each=True)
     return trainer_of(graph)
 

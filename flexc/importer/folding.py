@@ -10,7 +10,7 @@ from xdsl.dialects.builtin import StringAttr
 from flexc import numerics
 from flexc.importer.limits import FOLDED_ELEMENTS
 from flexc.importer.tensors import NUMPY_TYPES, Array
-from flexc.ir import nn
+from flexc.ir import nn, train
 from flexc.ir.kernel_calls import KernelCall, kernel_call
 from flexc.ir.shapes import TensorSpec
 from flexc.ir.tensor_op import TensorOp, tensor_type
@@ -20,8 +20,11 @@ _VIEWS: tuple[type[TensorOp], ...] = (nn.ReshapeOp, nn.TransposeOp, nn.SliceOp, 
 
 
 def is_foldable(op: type[TensorOp], operands: Sequence[Array | None], result: TensorSpec) -> bool:
-    """Whether an op is to be computed at import: all operands known, and small or only viewed."""
-    if any(operand is None for operand in operands):
+    """Whether an op is to be computed at import: all operands known, and small or only viewed.
+
+    Dropouts are not: their masks change from step to step.
+    """
+    if op is train.DropoutOp or any(operand is None for operand in operands):
         return False
     known = [operand for operand in operands if operand is not None]
     if max(result.size, *(operand.size for operand in known)) <= FOLDED_ELEMENTS:

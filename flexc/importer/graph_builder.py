@@ -35,10 +35,16 @@ class GraphBuilder:
         self._block = Block(arg_types=[tensor_type(spec) for spec in inputs.values()])
         self._weights = WeightStore()
         self._hints: set[str] = set()
+        self._dropouts = 0
         self.inputs: dict[str, Value] = {}
         for argument, (name, spec) in zip(self._block.args, inputs.items(), strict=True):
             argument.name_hint = self._hint(name)
             self.inputs[name] = Value(name, spec, None, argument)
+
+    def next_dropout(self) -> int:
+        """How many dropouts were asked for before."""
+        self._dropouts += 1
+        return self._dropouts - 1
 
     def emit(
         self,

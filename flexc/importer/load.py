@@ -27,30 +27,38 @@ def load_model(
     *,
     input_shapes: Mapping[str, tuple[int, ...]] | None = None,
     batch: int | None = None,
+    training: bool = False,
     remark: Callable[[Diagnostic], None] | None = None,
 ) -> Graph:
     """The graph of an ONNX model with all shapes known.
 
     ``input_shapes`` gives whole shapes by input name, ``batch`` the first dimension of every input that has
-    a dynamic one; either also settles other dimensions of the same symbol. ``remark`` receives notes that
+    a dynamic one; either also settles other dimensions of the same symbol. ``training`` imports the model for
+    a training step: dropouts are kept, batch norms may be in training mode. ``remark`` receives notes that
     are no errors. Raises CompileError with every problem of the model: codes FX1xx for the file, FX2xx for
     its ops (docs/errors.md). Reads the model and its external data, writes nothing.
     """
     file = Path(path)
     model = read_model(file)
-    return _Importer(model, file, remark).run(input_shapes or {}, batch)
+    return _Importer(model, file, remark, training=training).run(input_shapes or {}, batch)
 
 
 class _Importer:
     """The state of one import: what each value's name stands for, None where an error has made it unknown."""
 
     def __init__(
-        self, model: onnx.ModelProto, file: Path, remark: Callable[[Diagnostic], None] | None
+        self,
+        model: onnx.ModelProto,
+        file: Path,
+        remark: Callable[[Diagnostic], None] | None,
+        *,
+        training: bool,
     ) -> None:
         self._graph = model.graph
         self._file = str(file)
         self._folder = file.parent
         self._remark = remark
+        self._training = training
         self._problems = Problems()
         self._values: dict[str, Value | None] = {}
         self._opset = model_opset(model, Place(self._file))
@@ -110,7 +118,7 @@ class _Importer:
             if any(self._values.get(name) is None for name in proto.input if name):
                 return
             operands = [self._known(name) if name else None for name in proto.input]
-            node = Node(proto, operands, builder, place, self._opset, self._folder)
+            node = Node(proto, operands, builder, place, self._opset, self._folder, training=self._training)
             results = importer(node)
             node.require_all_read()
             self._bind(proto, results, node)

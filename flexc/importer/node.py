@@ -45,8 +45,12 @@ class Node:
         place: Place,
         opset: int,
         folder: Path,
+        *,
+        training: bool = False,
     ) -> None:
+        """``training``: the model is imported for a training step."""
         self.op_type = proto.op_type
+        self.training = training
         self.place = place
         self.opset = opset
         self._outputs = tuple(proto.output)
@@ -214,6 +218,10 @@ class Node:
     def emit(self, op: type[TensorOp], *operands: Operand, name: str = "", **keywords: Keyword) -> Value:
         """The result of an op (see :meth:`GraphBuilder.emit`), named after the node's first output."""
         return self._builder.emit(op, operands, keywords, name=name or self._result_name, place=self.place)
+
+    def next_dropout(self) -> int:
+        """The number of a new dropout of the model, from 0 up."""
+        return self._builder.next_dropout()
 
     def constant(self, array: Array, name: str = "") -> Value:
         """A value that is known."""

@@ -107,8 +107,9 @@ def quantize(x: TensorSpec, step: TensorSpec | None = None, **_attributes: objec
     return shapes.elementwise(x)
 
 
-def dropout(x: TensorSpec, *, ratio: float) -> TensorSpec:
+def dropout(x: TensorSpec, *, ratio: float, number: int) -> TensorSpec:
     """x with a share of ``ratio`` set to zero."""
+    del number
     _require_ratio(ratio)
     return shapes.elementwise(x)
 

@@ -147,12 +147,16 @@ class BatchNormGradOp(TensorOp):
 
 @irdl_op_definition
 class DropoutOp(TensorOp):
-    """A dropout of the model: ``x`` itself, until differentiate multiplies it by a mask."""
+    """A dropout of the model: ``x`` itself, until differentiate multiplies it by a mask.
+
+    ``number`` tells the dropouts of a model apart, from 0 up.
+    """
 
     name = "train.dropout"
     RULE = staticmethod(gradient_shapes.dropout)
     x = operand_def(_tensor)
     ratio = attr_def(base(FloatAttr))
+    number = attr_def(base(IntegerAttr))
     out = result_def(_tensor)
     source = opt_attr_def(SourceAttr)
     traits = traits_def(Pure())

@@ -75,7 +75,7 @@ def load_trained_model(path: Path, data: DataSet, *, batch: int, options: Traini
             "FX563", f"a batch of {batch} is more than the {len(data.train)} examples of '{data.name}'"
         )
     forward = load_forward(path, (batch, *data.image_shape))
-    step = forward.copy()
+    step = load_forward(path, (batch, *data.image_shape), training=True)
     fp32 = CompileOptions(profile=Profile.FP32, training=options)
     run_pipeline(step, training_pipeline(fp32, differentiation_of(options)))
     run_pipeline(forward, rebuilding_pipeline())
@@ -85,10 +85,13 @@ def load_trained_model(path: Path, data: DataSet, *, batch: int, options: Traini
     return TrainedModel(source, forward, step, forward.input_names[0], output, classes, batch)
 
 
-def load_forward(path: Path, shape: tuple[int, ...]) -> Graph:
-    """The model of an ONNX file whose one input has ``shape``; CompileError FX563 for another."""
+def load_forward(path: Path, shape: tuple[int, ...], *, training: bool = False) -> Graph:
+    """The model of an ONNX file whose one input has ``shape``, for a training step if ``training`` says so.
+
+    CompileError FX563 for an input of another shape.
+    """
     name = _only_input(path)
-    forward = load_model(path, input_shapes={name: shape})
+    forward = load_model(path, input_shapes={name: shape}, training=training)
     given = spec_of(forward.main.body.block.args[0].type)
     if given != TensorSpec(shape):
         raise error(

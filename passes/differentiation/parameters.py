@@ -20,6 +20,7 @@ PARAMETER_OPERANDS: Mapping[type[Operation], tuple[str, ...]] = {
     nn.LayerNormOp: ("gamma", "beta"),
     nn.MatMulOp: ("a", "b", "bias"),
     train.BatchNormOp: ("gamma", "beta"),
+    train.DropoutOp: ("x",),
 }
 """Operands in which a constant is a weight; elsewhere it may be anything, such as the scale of an input."""
 

@@ -252,7 +252,7 @@ def test_options_are_text() -> None:
 
 DROPOUT = TEXT.replace(
     "%logits = nn.matmul %x",
-    "%kept = train.dropout %x {ratio = 0.5 : f32} : tensor<4x3xf32> -> tensor<4x3xf32>\n"
+    "%kept = train.dropout %x {ratio = 0.5 : f32, number = 0 : i64} : tensor<4x3xf32> -> tensor<4x3xf32>\n"
     "  %logits = nn.matmul %kept",
 )
 

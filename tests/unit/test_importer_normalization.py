@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto
 
 from flexc.diagnostics import CompileError
 from flexc.importer import load_model
@@ -102,29 +101,14 @@ def test_local_response_norm_of_an_even_size(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, x / (1 + squares[:, :-1] + squares[:, 1:]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("opset", [9, 10, 12, 13])
-def test_dropout_vanishes(opset: int, tmp_path: Path) -> None:
-    constants = {} if opset < 12 else {"ratio": np.array(0.4, np.float32), "training": np.array(False)}
-    attributes = {"ratio": 0.4} if opset < 12 else {}
-    nodes = [
-        make_node("Dropout", ["x", *constants], ["kept"], **attributes),
-        make_node("Relu", ["kept"], ["y"]),
-    ]
-    graph = assert_matches(build(nodes, {"x": X}, constants, opset=opset), {"x": X}, tmp_path)
-    assert op_names(graph) == ["nn.relu"]
-
-
-def test_dropout_mask(tmp_path: Path) -> None:
-    nodes = [
-        make_node("Dropout", ["x"], ["kept", "mask"]),
-        make_node("Cast", ["mask"], ["ones"], to=TensorProto.FLOAT),
-        make_node("Mul", ["kept", "ones"], ["y"]),
-    ]
-    assert_matches(build(nodes, {"x": X}, opset=13), {"x": X}, tmp_path, tolerance=0)
-
-
-def test_dropout_in_training(tmp_path: Path) -> None:
-    constants = {"ratio": np.array(0.4, np.float32), "training": np.array(True)}
-    node = make_node("Dropout", ["x", *constants], ["y"])
-    with pytest.raises(CompileError, match=r"FX205.*dropout in training mode"):
-        load_model(save(build([node], {"x": X}, constants, opset=13), tmp_path))
+@pytest.mark.parametrize(
+    ("opset", "attributes", "outputs"),
+    [(14, {"training_mode": 1}, ("y", "m", "v")), (9, {}, ("y", "m", "v", "sm", "sv"))],
+)
+def test_a_training_step_takes_batch_norms_in_training_mode(
+    opset: int, attributes: dict[str, int], outputs: tuple[str, ...], tmp_path: Path
+) -> None:
+    vectors = statistics(3)
+    node = make_node("BatchNormalization", ["x", *vectors], outputs, **attributes)
+    path = save(build([node], {"x": X}, vectors, opset=opset), tmp_path)
+    assert op_names(load_model(path, training=True)) == ["nn.batch_norm"]

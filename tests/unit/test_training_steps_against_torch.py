@@ -10,11 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
+from flexc import numerics
 from flexc.passes.canonicalize import Canonicalize
 from flexc.passes.cse import EliminateCommonSubexpressions
 from flexc.passes.differentiate import Differentiate
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
+from models.graph_builder import GraphBuilder
 from tests import torch_models
 from tests.training_models import small_mobilenet, small_resnet, small_transformer
 from tests.training_steps import Trainer, trainer
@@ -144,3 +146,43 @@ def test_running_statistics(tmp_path: Path) -> None:
     mean, var = stem.mean((0, 2, 3)).numpy(), stem.var((0, 2, 3), correction=0).numpy()
     assert_close(run.carried["stem.bn.mean"], 0.25 * mean, "mean")
     assert_close(run.carried["stem.bn.var"], 0.75 + 0.25 * var, "var")
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5])
+def test_dropout_by_the_masks_of_the_text(ratio: float, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    b = GraphBuilder("dropout", 4)
+    x = b.node("Dropout", [b.input("input", (6, 8)), b.scalar("ratio", ratio)])
+    hidden = b.node("Relu", [b.linear(x, (8, 16), "fc1")])
+    # Two masks of one value, one of which reaches the result by two ways.
+    first, second = (b.node("Dropout", [hidden, b.scalar(f"ratio{i}", ratio)]) for i in range(2))
+    mixed = b.node("Add", [b.node("Add", [first, second]), first])
+    model = b.model({b.linear(mixed, (16, 3), "fc2"): (6, 3)})
+    run = trainer(model, tmp_path, Differentiate(momentum=0.8, seed=11), SIMPLIFY)
+    weights = torch_models.weights_of(model, torch)
+    tensors = {
+        name: weights[name].requires_grad_() for name in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias")
+    }
+    optimizer = torch.optim.SGD(tensors.values(), lr=0.05, momentum=0.8)
+    for step in range(STEPS):
+        rng = np.random.default_rng(step)
+        given, labels = rng.standard_normal((6, 8)).astype(np.float32), rng.integers(0, 3, 6)
+        masks = [
+            torch.tensor(
+                numerics.random_bits(shape, seed=11, stream=(step + 1) * 4096 + 4095 - number)
+                >= int(ratio * 65536)
+            ).double()
+            / (1 - ratio)
+            for number, shape in enumerate([(6, 8), (6, 16), (6, 16)])
+        ]
+        results = run.step({"input": given, "labels": labels}, 0.05)
+        y = torch.tensor(given).double() * masks[0]
+        y = torch.relu(torch.nn.functional.linear(y, tensors["fc1.weight"], tensors["fc1.bias"]))
+        y = (y * masks[1] + y * masks[2]) + y * masks[1]
+        logits = torch.nn.functional.linear(y, tensors["fc2.weight"], tensors["fc2.bias"])
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(labels))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert_close(results["loss"], loss.detach().numpy(), "loss")
+        check_carried(run, tensors, "", lambda tensor: tensor)

@@ -13,6 +13,7 @@ from flexc.importer.operators.arithmetic import ARITHMETIC
 from flexc.importer.operators.comparison import COMPARISON
 from flexc.importer.operators.constants import CONSTANTS
 from flexc.importer.operators.contractions import CONTRACTIONS
+from flexc.importer.operators.dropout import DROPOUT
 from flexc.importer.operators.layout import LAYOUT
 from flexc.importer.operators.normalization import NORMALIZATION
 from flexc.importer.operators.pooling import POOLING
@@ -28,6 +29,7 @@ FAMILIES: tuple[Family, ...] = (
     COMPARISON,
     CONSTANTS,
     CONTRACTIONS,
+    DROPOUT,
     LAYOUT,
     NORMALIZATION,
     POOLING,

@@ -1,4 +1,4 @@
-"""Normalizations, softmax, and dropout, which inference leaves out."""
+"""Normalizations and softmax."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from flexc.ir.tensor_op import TensorOp
 
 
 def _batch_norm_by_outputs(node: Node) -> tuple[Value, ...]:
-    """Before opset 14: training where further outputs are asked for."""
+    """Before opset 14: training where further outputs are asked for.
+
+    A training step takes the statistics of the batch in any case, and keeps running ones by itself.
+    """
     if node.integer("spatial", 1) != 1:
         raise node.error("FX205", "statistics for each element (spatial = 0) are not supported")
-    if node.output_count > 1:
+    if node.output_count > 1 and not node.training:
         raise node.error(
             "FX205", "batch normalization in training mode", hint="export the model for inference"
         )
@@ -27,7 +30,7 @@ def _batch_norm_by_outputs(node: Node) -> tuple[Value, ...]:
 
 
 def _batch_norm_by_mode(node: Node) -> tuple[Value, ...]:
-    if node.flag("training_mode"):
+    if node.flag("training_mode") and not node.training:
         raise node.error(
             "FX205", "batch normalization in training mode", hint="export the model for inference"
         )
@@ -121,32 +124,8 @@ def _with_constant(node: Node, op: type[TensorOp], x: Value, number: float, part
     return node.emit(op, x, constant, name=node.inner_name(f"{part}d"))
 
 
-def _dropout_by_attribute(node: Node) -> tuple[Value, ...]:
-    node.ignore("ratio")
-    return (node.operand(0),)
-
-
-def _dropout_with_mask(node: Node) -> tuple[Value, ...]:
-    node.ignore("ratio")
-    return _kept(node)
-
-
-def _dropout_by_operand(node: Node) -> tuple[Value, ...]:
-    node.ignore("seed")
-    node.optional_operand(1)
-    if node.optional_operand(2) is not None and node.scalar_operand(2, "training_mode") != 0:
-        raise node.error("FX205", "dropout in training mode", hint="export the model for inference")
-    return _kept(node)
-
-
-def _kept(node: Node) -> tuple[Value, ...]:
-    x = node.operand(0)
-    return x, node.constant(np.broadcast_to(np.array(True), x.spec.shape), node.inner_name("mask"))
-
-
 NORMALIZATION: Family = {
     "BatchNormalization": {7: _batch_norm_by_outputs, 14: _batch_norm_by_mode},
-    "Dropout": {7: _dropout_by_attribute, 10: _dropout_with_mask, 12: _dropout_by_operand},
     "LRN": {1: _local_response_norm},
     "LayerNormalization": {17: _layer_norm},
     "LogSoftmax": {1: _softmax_flattened(nn.LogSoftmaxOp), 13: _softmax(nn.LogSoftmaxOp)},

@@ -17,6 +17,8 @@ from flexc.numerics.lightnorm_groups import BLOCK_ELEMENTS, CHANNELS_PER_GROUP, 
 
 FP10A_PLACES = 18
 """FP10A values are whole multiples of 2^-18: the least is 2^-14, with 4 fraction bits."""
+MOST_SUMMED_AT_ONCE = 1 << 19
+"""Values of FP10A, below 2^16: fp64 holds the sums of no more of them exactly."""
 
 _POSITION_BITS = 19
 _POSITION = (1 << _POSITION_BITS) - 1

@@ -6,9 +6,13 @@ row-major order and fall into K = gcd(R, num_chunks) chunks of n consecutive pos
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.block_float import Rounding
 from flexc.numerics.errors import require_finite
 from flexc.numerics.lightnorm_affine import AffineConstants, normalize_blocks
@@ -21,11 +25,19 @@ from flexc.numerics.lightnorm_constants import (
     require_channels,
     scale_of_range,
 )
-from flexc.numerics.lightnorm_groups import Block, BlockScratch, GroupLayout, PlanesOfBlock, like_block
+from flexc.numerics.lightnorm_gradient import GradientSums, GradientTerms
+from flexc.numerics.lightnorm_groups import (
+    CHANNELS_PER_GROUP,
+    Block,
+    BlockScratch,
+    GroupLayout,
+    PlanesOfBlock,
+    like_block,
+)
 from flexc.numerics.lightnorm_machine import lightnorm_mean, lightnorm_range
 from flexc.numerics.lightnorm_reference import lightnorm_backward_reference, lightnorm_forward_reference
 from flexc.numerics.lightnorm_results import LightNormForward
-from flexc.numerics.lightnorm_statistics import channel_statistics
+from flexc.numerics.lightnorm_statistics import MOST_SUMMED_AT_ONCE, ChannelStatistics, channel_statistics
 from flexc.numerics.lightnorm_truncation import QuantizedBlocks, truncate_minifloats
 from flexc.numerics.minifloat import FP10A, FP10B, is_nearest, round_block
 from flexc.numerics.vector import lane_sum
@@ -52,11 +64,9 @@ def lightnorm_forward(
     layout = GroupLayout.of(x)
     chunks = chunk_count(layout.positions, num_chunks)
     constant = range_constant(layout.positions // chunks)
-    blocks = QuantizedBlocks(x, layout, FP10A, FORWARD_BITS, is_nearest(rounding), op, "x")
-    xq, bound = _quantized_planes(blocks)
+    statistics, normalize = _forward_passes(x, layout, chunks, is_nearest(rounding), op)
     gamma_q = quantize_gamma(gamma, rounding, op)
 
-    statistics = channel_statistics(xq, layout, chunks)
     mean = lightnorm_mean(statistics.total, layout.positions, rounding)
     batch_range = lightnorm_range(statistics.largest.sum(axis=1) - statistics.least.sum(axis=1), chunks)
     scale = scale_of_range(batch_range, constant, eps, rounding, op)
@@ -64,13 +74,7 @@ def lightnorm_forward(
     constants = AffineConstants(mean, scale, gamma_q, beta)
     if not constants.stay_finite():
         return lightnorm_forward_reference(x, gamma, beta, eps=eps, num_chunks=num_chunks, rounding=rounding)
-
-    def load(block: Block, memory: PlanesOfBlock) -> float:
-        np.copyto(memory.planes, xq[:, *block])
-        return bound
-
-    xhat, y = layout.empty(), layout.empty()
-    normalize_blocks(layout, load, constants, blocks.nearest, y=layout.view(y), xhat=layout.view(xhat))
+    y, xhat = normalize(constants)
     return LightNormForward(y, xhat, mean, scale, statistics.argmax, statistics.argmin, gamma_q, batch_range)
 
 
@@ -88,44 +92,95 @@ def lightnorm_backward(
     layout = GroupLayout.of(g)
     chunks = saved.argmax.shape[1]
     constant = range_constant(layout.positions // chunks)
-    blocks = QuantizedBlocks(g, layout, FP10B, BACKWARD_BITS, is_nearest(rounding), op, "g")
-    h, products, largest_h = _gradient_planes(blocks, saved.xhat)
+    sums = _gradient_sums(g, saved.xhat, layout, is_nearest(rounding), op)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        dbeta = layout.from_channel_planes(lane_sum(layout.by_channel(h)))
-        dgamma = layout.from_channel_planes(lane_sum(layout.by_channel(products)))
-        require_finite(dgamma, op, "dgamma")
-        require_finite(dbeta, op, "dbeta")
-        a = dbeta / np.float32(layout.positions)
-        b = (constant * dgamma) / np.float32(chunks)
+        require_finite(sums.dgamma, op, "dgamma")
+        require_finite(sums.dbeta, op, "dbeta")
+        a = sums.dbeta / np.float32(layout.positions)
+        b = (constant * sums.dgamma) / np.float32(chunks)
         c = saved.scale * saved.gamma_q
-    bound = _bound_of_dx(largest_h, a, b, c)
+    bound = _bound_of_dx(sums.largest_h, a, b, c)
     if not bound <= _FLOAT32_MAX:
         return lightnorm_backward_reference(g, saved, rounding=rounding)
+    terms = GradientTerms(a, b, c, saved.argmax, saved.argmin, bound)
+    return sums.finish(terms), sums.dgamma, sums.dbeta
 
-    _subtract_means(h, layout, a)
+
+Normalize = Callable[[AffineConstants], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Gives (y, xhat)."""
+
+
+def _forward_passes(
+    x: NDArray[np.float32], layout: GroupLayout, chunks: int, nearest: bool, op: str
+) -> tuple[ChannelStatistics, Normalize]:
+    if _is_compiled(layout) and layout.positions // chunks <= MOST_SUMMED_AT_ONCE:
+        from flexc.numerics.compiled import lightnorm as compiled
+
+        statistics = compiled.statistics(x, layout, chunks, nearest, op)
+        return statistics, partial(compiled.normalize_keeping_xhat, x, layout, nearest)
+    xq, bound = _quantized_planes(QuantizedBlocks(x, layout, FP10A, FORWARD_BITS, nearest, op, "x"))
+    return channel_statistics(xq, layout, chunks), partial(_normalize_planes, xq, bound, layout, nearest)
+
+
+def _gradient_sums(
+    g: NDArray[np.float32], xhat: NDArray[np.float32], layout: GroupLayout, nearest: bool, op: str
+) -> GradientSums:
+    if _is_compiled(layout):
+        from flexc.numerics.compiled import lightnorm as compiled
+
+        return compiled.gradient_sums(g, xhat, layout, nearest, op)
+    blocks = QuantizedBlocks(g, layout, FP10B, BACKWARD_BITS, nearest, op, "g")
+    h, products, largest_h = _gradient_planes(blocks, xhat)
+    with np.errstate(over="ignore", invalid="ignore"):
+        dbeta = layout.from_channel_planes(lane_sum(layout.by_channel(h)))
+        dgamma = layout.from_channel_planes(lane_sum(layout.by_channel(products)))
+    return GradientSums(dgamma, dbeta, largest_h, partial(_gradient_of_planes, h, layout, nearest))
+
+
+def _is_compiled(layout: GroupLayout) -> bool:
+    return layout.channels_last and layout.channels % CHANNELS_PER_GROUP == 0 and use_compiled()
+
+
+def _normalize_planes(
+    xq: NDArray[np.float32], bound: float, layout: GroupLayout, nearest: bool, constants: AffineConstants
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def load(block: Block, memory: PlanesOfBlock) -> float:
+        np.copyto(memory.planes, xq[:, *block])
+        return bound
+
+    y, xhat = layout.empty(), layout.empty()
+    normalize_blocks(layout, load, constants, nearest, y=layout.view(y), xhat=layout.view(xhat))
+    return y, xhat
+
+
+def _gradient_of_planes(
+    h: NDArray[np.float32], layout: GroupLayout, nearest: bool, terms: GradientTerms
+) -> NDArray[np.float32]:
+    """dx; h is overwritten."""
+    _subtract_means(h, layout, terms.a)
     t = layout.by_channel(h)
     group = np.arange(layout.groups)[:, np.newaxis]
     for k in range(len(t)):
         members = slice(k, None, len(t))
-        of_chunk = b[members, np.newaxis]
+        of_chunk = terms.b[members, np.newaxis]
         present = group[: len(of_chunk)]
-        t[k][present, saved.argmax[members]] -= of_chunk
-        t[k][present, saved.argmin[members]] += of_chunk
+        t[k][present, terms.argmax[members]] -= of_chunk
+        t[k][present, terms.argmin[members]] += of_chunk
 
     dx = layout.empty()
     result = layout.view(dx)
     scratch = BlockScratch(layout)
     for groups in layout.group_runs():
-        spread = layout.spread([c], groups)
+        spread = layout.spread([terms.c], groups)
         for block in layout.blocks(groups):
             memory = scratch.cut(block)
             planes = memory.planes
             (factor,) = like_block(spread, planes)
             np.multiply(h[:, *block], factor, out=planes)
-            round_block(planes, memory.work, FP10B, blocks.nearest, bound)
+            round_block(planes, memory.work, FP10B, nearest, terms.bound)
             truncate_minifloats(memory, FP10B, BACKWARD_BITS)
             layout.store(planes, block, result)
-    return dx, dgamma, dbeta
+    return dx
 
 
 def _quantized_planes(blocks: QuantizedBlocks) -> tuple[NDArray[np.float32], float]:

@@ -1,36 +1,35 @@
-"""LightNorm inference, four channels at a time in one pass (numerics specification, section 5).
+"""LightNorm in passes over whole tensors by :mod:`flexc.numerics.compiled.lightnorm_kernels`.
 
-A tensor is contiguous and seen as runs of groups. Channels last (``interleaved``), the four members of a
-group are neighbours, and a run takes several positions, whose constants are repeated. Channels first, the
-members of the groups of a run are four lines, and a run has the constants of one group.
+Channels are a multiple of 4. Training takes tensors that lie channels last.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.numerics.compiled.jit import UINT, bits_of, fp32_of, kernel, part
+from flexc.numerics.compiled.lightnorm_kernels import (
+    affine_kernel,
+    gradient_kernel,
+    gradient_sums_kernel,
+    statistics_kernel,
+    subtract_means,
+)
 from flexc.numerics.errors import require_finite
 from flexc.numerics.lightnorm_affine import AffineConstants
+from flexc.numerics.lightnorm_gradient import GradientSums, GradientTerms
 from flexc.numerics.lightnorm_groups import CHANNELS_PER_GROUP, GroupLayout
+from flexc.numerics.lightnorm_statistics import FP10A_PLACES, ChannelStatistics
+from flexc.numerics.minifloat import FP10B
+from flexc.numerics.vector import LANES
 
-F32 = np.float32
-I32 = np.int32
 _FEWEST_GROUPS = 512
+_GROUPS_OF_STATISTICS = 128
 _INFINITY = 0x7F800000
-_EXPONENT = I32(_INFINITY)
-# FP10A: its ends, the constant that splits off its 4 fraction bits, and the mask of what truncation keeps.
-_LEAST = F32(2.0**-14)
-_LARGEST = F32(63488)
-_SPLITTER = F32((1 << 19) + 1)
-_KEPT = I32(-1 << 19)
-# The exponents of 2^6 (ten-bit blocks have 7 bits forward) and of a product of inverses, in place.
-_SIX = I32(6 << 23)
-_BOTH = I32(254 << 23)
 
 
 def normalize(
@@ -38,100 +37,124 @@ def normalize(
 ) -> NDArray[np.float32]:
     """What :func:`flexc.numerics.lightnorm_normalize` computes, for constants that stay finite.
 
-    Raises NonFiniteError, AssertionError unless the channels are a multiple of 4.
+    Raises NonFiniteError.
     """
-    assert layout.channels % CHANNELS_PER_GROUP == 0
     y = layout.empty()
-    source = np.ascontiguousarray(layout.view(np.asarray(x, np.float32))).reshape(-1)
-    count, repeats = layout.inner, 1
-    if layout.channels_last:
-        repeats = max(1, min(layout.positions, _FEWEST_GROUPS // layout.groups))
-        count = repeats * layout.groups
-    vectors = np.stack((constants.mean, constants.scale, constants.gamma_q, constants.beta))
-    planes = vectors.reshape(4, layout.groups, CHANNELS_PER_GROUP).swapaxes(1, 2)
-    spread = np.tile(planes, repeats).reshape(4, -1)
-    largest = _inference(layout.channels_last, nearest)(source, layout.view(y).reshape(-1), *spread, count)
-    if largest >= _INFINITY:
+    if _affine(x, layout, constants, nearest, y, None) >= _INFINITY:
         require_finite(x, op, "x")
     return y
 
 
-@part
-def _magnitude_bits(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Bits of the largest magnitude; those of a NaN are larger than any others."""
-    return max(max(bits_of(abs(a)), bits_of(abs(b))), max(bits_of(abs(c)), bits_of(abs(d))))
+def normalize_keeping_xhat(
+    x: NDArray[np.float32], layout: GroupLayout, nearest: bool, constants: AffineConstants
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(y, xhat) of finite x, for constants that stay finite."""
+    y, xhat = layout.empty(), layout.empty()
+    _affine(x, layout, constants, nearest, y, xhat)
+    return y, xhat
 
 
-@part
-def _unit_bits(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Bits of the unit whose multiples a group of FP10A values is truncated to."""
-    a, b, c, d = abs(a), abs(b), abs(c), abs(d)
-    second = max(min(max(a, b), max(c, d)), max(min(a, b), min(c, d)))
-    return I32(I32(bits_of(max(second, _LEAST)) & _EXPONENT) - _SIX)
+def _affine(
+    x: NDArray[np.float32],
+    layout: GroupLayout,
+    constants: AffineConstants,
+    nearest: bool,
+    y: NDArray[np.float32],
+    xhat: NDArray[np.float32] | None,
+) -> int:
+    """Fill y, and xhat where there is one; the bits of the largest magnitude of x."""
+    count, repeats = layout.inner, 1
+    if layout.channels_last:
+        repeats = _repeats(layout, _FEWEST_GROUPS)
+        count = repeats * layout.groups
+    vectors = (constants.mean, constants.scale, constants.gamma_q, constants.beta)
+    flat_y = layout.view(y).reshape(-1)
+    flat_xhat = flat_y if xhat is None else layout.view(xhat).reshape(-1)
+    fill = affine_kernel(layout.channels_last, nearest, xhat is not None)
+    return int(fill(_flat(x, layout), flat_y, flat_xhat, *_planes(vectors, layout, repeats), count))
 
 
-@part
-def _truncated(x: Any, unit_bits: Any) -> Any:
-    # A negative zero becomes a positive one.
-    return np.trunc(x * fp32_of(I32(_BOTH - unit_bits))) * fp32_of(unit_bits) + F32(0)
+def statistics(
+    x: NDArray[np.float32], layout: GroupLayout, chunks: int, nearest: bool, op: str
+) -> ChannelStatistics:
+    """The statistics of bfp10(FP10A(x), 7) of channels-last x. Raises NonFiniteError."""
+    n = layout.positions // chunks
+    repeats = _repeats(layout, _GROUPS_OF_STATISTICS)
+    count = repeats * layout.groups
+    places = (chunks, CHANNELS_PER_GROUP, repeats, layout.groups)
+    total = np.zeros(places)
+    high, low = np.full(places, -np.inf, np.float32), np.full(places, np.inf, np.float32)
+    first_high, first_low = np.zeros((2, *places), np.int32)
+    results = [of_place.reshape(-1) for of_place in (total, high, low, first_high, first_low)]
+    largest = statistics_kernel(nearest)(_flat(x, layout), n * layout.channels, count, *results)
+    if largest >= _INFINITY:
+        require_finite(x, op, "x")
+
+    def of_channels(values: NDArray[Any]) -> NDArray[np.int64]:
+        """[chunks, 4, groups] as [C, chunks]."""
+        return np.moveaxis(values, 0, -1).swapaxes(0, 1).reshape(layout.channels, chunks)
+
+    def in_places(values: NDArray[Any]) -> NDArray[np.int64]:
+        return of_channels(np.ldexp(values, FP10A_PLACES).astype(np.int64))
+
+    def first(runs: NDArray[np.int32], values: NDArray[np.float32], best: NDArray[np.float32]) -> Any:
+        """The first position, counted over all chunks, of those that hold the extremum."""
+        position = runs.astype(np.int64) * repeats + np.arange(repeats)[:, np.newaxis]
+        held = np.where(values == best[:, :, np.newaxis], position, n).min(axis=2)
+        return of_channels(held) + np.arange(chunks) * n
+
+    largest_of, least_of = high.max(axis=2), low.min(axis=2)
+    return ChannelStatistics(
+        in_places(total.sum(axis=2)).sum(axis=1),
+        in_places(largest_of),
+        in_places(least_of),
+        first(first_high, high, largest_of),
+        first(first_low, low, least_of),
+    )
 
 
-@part
-def _fp10a(x: Any, nearest: Any) -> Any:
-    x = min(max(x, -_LARGEST), _LARGEST)
-    if nearest:
-        product = x * _SPLITTER
-        rounded = product - (product - x)
-    else:
-        rounded = fp32_of(I32(bits_of(x) & _KEPT))
-    return rounded if abs(x) >= _LEAST else F32(0)
+def gradient_sums(
+    g: NDArray[np.float32], xhat: NDArray[np.float32], layout: GroupLayout, nearest: bool, op: str
+) -> GradientSums:
+    """The first pass over channels-last g. Raises NonFiniteError."""
+    h = layout.empty()
+    lanes = np.zeros((2, CHANNELS_PER_GROUP, LANES, layout.groups), np.float32)
+    flat = (_flat(g, layout), _flat(xhat, layout), layout.view(h).reshape(-1))
+    if gradient_sums_kernel(nearest)(*flat, *lanes.reshape(2, -1)) >= _INFINITY:
+        require_finite(g, op, "g")
+    half = LANES // 2
+    while half:
+        lanes[:, :, :half] += lanes[:, :, half : 2 * half]
+        half //= 2
+    dbeta, dgamma = lanes[:, :, 0].swapaxes(1, 2).reshape(2, -1)
+    return GradientSums(dgamma, dbeta, FP10B.largest, partial(_gradient, h, layout, nearest))
 
 
-@part
-def _affine(x: Any, mean: Any, scale: Any, gamma: Any, beta: Any, nearest: Any) -> Any:
-    xhat = _fp10a((x - mean) * scale, nearest)
-    return _fp10a(xhat * gamma + beta, nearest)
+def _gradient(
+    h: NDArray[np.float32], layout: GroupLayout, nearest: bool, terms: GradientTerms
+) -> NDArray[np.float32]:
+    """dx, in the place of h."""
+    means, scales = _planes((terms.a, terms.c), layout, _repeats(layout, _FEWEST_GROUPS))
+    t = layout.view(h)[:, :, 0]
+    flat = t.reshape(-1)
+    subtract_means(flat, means)
+    channel, of_chunk = np.arange(layout.channels)[:, np.newaxis], terms.b[:, np.newaxis]
+    t[terms.argmax, channel] -= of_chunk
+    t[terms.argmin, channel] += of_chunk
+    gradient_kernel(nearest)(flat, scales)
+    return h
 
 
-@cache
-def _inference(interleaved: bool, nearest: bool) -> Any:
-    """A kernel of flat x and y, planes of constants and the number of groups in a run.
+def _repeats(layout: GroupLayout, groups: int) -> int:
+    """How many positions make a run of about as many groups."""
+    return max(1, min(layout.positions, groups // layout.groups))
 
-    What it captures are constants, so compiled code is found again.
-    """
 
-    def infer(x: Any, y: Any, mean: Any, scale: Any, gamma: Any, beta: Any, count: Any) -> Any:
-        largest = I32(0)
-        groups = UINT(mean.size // 4)
-        for run in range(-(-x.size // (4 * count))):
-            xs = x[4 * count * run : 4 * count * (run + 1)]
-            ys = y[4 * count * run : 4 * count * (run + 1)]
-            length = xs.size // 4
-            step = UINT(1) if interleaved else UINT(length)
-            c0 = UINT(0) if interleaved else UINT(run) % groups
-            for i in range(length):
-                if interleaved:
-                    c0 = UINT(i)
-                i0 = UINT(4) * UINT(i) if interleaved else UINT(i)
-                i1 = i0 + step
-                i2 = i1 + step
-                i3 = i2 + step
-                c1 = c0 + groups
-                c2 = c1 + groups
-                c3 = c2 + groups
-                largest = max(largest, _magnitude_bits(xs[i0], xs[i1], xs[i2], xs[i3]))
-                x0, x1 = _fp10a(xs[i0], nearest), _fp10a(xs[i1], nearest)
-                x2, x3 = _fp10a(xs[i2], nearest), _fp10a(xs[i3], nearest)
-                unit = _unit_bits(x0, x1, x2, x3)
-                y0 = _affine(_truncated(x0, unit), mean[c0], scale[c0], gamma[c0], beta[c0], nearest)
-                y1 = _affine(_truncated(x1, unit), mean[c1], scale[c1], gamma[c1], beta[c1], nearest)
-                y2 = _affine(_truncated(x2, unit), mean[c2], scale[c2], gamma[c2], beta[c2], nearest)
-                y3 = _affine(_truncated(x3, unit), mean[c3], scale[c3], gamma[c3], beta[c3], nearest)
-                unit = _unit_bits(y0, y1, y2, y3)
-                ys[i0] = _truncated(y0, unit)
-                ys[i1] = _truncated(y1, unit)
-                ys[i2] = _truncated(y2, unit)
-                ys[i3] = _truncated(y3, unit)
-        return largest
+def _flat(x: NDArray[np.float32], layout: GroupLayout) -> NDArray[np.float32]:
+    return np.ascontiguousarray(layout.view(np.asarray(x, np.float32))).reshape(-1)
 
-    return kernel(infer)
+
+def _planes(vectors: Sequence[NDArray[np.float32]], layout: GroupLayout, repeats: int) -> NDArray[np.float32]:
+    """Each vector [C] as flat planes [4, repeats * groups]."""
+    by_member = np.stack(vectors).reshape(len(vectors), layout.groups, CHANNELS_PER_GROUP).swapaxes(1, 2)
+    return np.tile(by_member, repeats).reshape(len(vectors), -1)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from flexc.versioned_json import versioned_json
+from flexc.versioned_json import long_versioned_json
 
 SCHEMA = "flexc.schedule"
 SCHEMA_VERSION = 1
@@ -152,7 +152,7 @@ class Schedule:
 
     def to_json(self) -> str:
         """The text of schedule.json."""
-        return versioned_json(SCHEMA, SCHEMA_VERSION, asdict(self))
+        return long_versioned_json(SCHEMA, SCHEMA_VERSION, vars(self))
 
     @classmethod
     def from_json(cls, text: str) -> Schedule:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from xdsl.ir import Operation, SSAValue
 
@@ -94,6 +94,16 @@ class _Builder:
         self.target = target
         self.timeline = timeline
         self.names = value_names(graph.main)
+        self.opcodes = [Opcode(code) for code in stream.records["opcode"].tolist()]
+        self.operand_slots: list[list[int]] = stream.records["operand"]["slot"].tolist()
+        self.declared_at: dict[int, list[int]] = {}
+        self.addresses: dict[int, list[int]] = {}
+        """By slot register: the records that declare it, in order, and the addresses that they give it."""
+        registers, addresses = stream.records["slot"].tolist(), stream.records["address_bytes"].tolist()
+        for index, opcode in enumerate(self.opcodes):
+            if opcode is Opcode.SLOT:
+                self.declared_at.setdefault(registers[index], []).append(index)
+                self.addresses.setdefault(registers[index], []).append(addresses[index])
         block = graph.main.body.block
         arguments = placements_in(graph.main.attributes.get(ARGUMENT_PLACEMENTS))
         self.placements: dict[SSAValue, Placement] = dict(zip(block.args, arguments, strict=True))
@@ -180,12 +190,11 @@ class _Builder:
             moved = self.timeline.record_bytes.get(index, 0)
             if not moved:
                 continue
-            record = self.stream.records[index]
-            opcode = Opcode(int(record["opcode"]))
+            opcode = self.opcodes[index]
             written = opcode is Opcode.STORE
             operand = OPCODES[opcode].operands.index("dst" if written else "src")
-            slot = self._slot(int(record["operand"]["slot"][operand]), index)
-            name = names[int(slot["address_bytes"])]
+            register = self.operand_slots[index][operand]
+            name = names[self.addresses[register][bisect(self.declared_at[register], index) - 1]]
             found.setdefault(name, [0, 0])[written] += moved
         for name, (read, write) in found.items():
             yield TensorTraffic(name, read, write)
@@ -204,23 +213,19 @@ class _Builder:
                     found[plane.address_bytes] = name
         return found
 
-    def _slot(self, register: int, before: int) -> Any:
-        """The record that last declared a slot register before a record."""
-        records = self.stream.records[:before]
-        declares = (records["opcode"] == Opcode.SLOT) & (records["slot"] == register)
-        return records[declares.nonzero()[0][-1]]
-
     def _buffers(self, records: GroupRange) -> Iterator[BufferUse]:
-        inside = self.stream.records[records.first_record : records.end_record]
+        inside = range(records.first_record, records.end_record)
         roles: dict[int, str] = {}
-        for record in inside:
-            opcode = Opcode(int(record["opcode"]))
-            slots = record["operand"]["slot"]
-            for name, slot in zip(OPCODES[opcode].operands, slots.tolist(), strict=False):
+        for index in inside:
+            names = OPCODES[self.opcodes[index]].operands
+            for name, slot in zip(names, self.operand_slots[index], strict=False):
                 if slot != NO_SLOT and roles.get(slot, "dst") in ("dst", "src"):
                     roles[slot] = name
-        for record in inside:
-            if record["opcode"] == Opcode.SLOT and record["space"] != Space.DRAM:
+        for index in inside:
+            if self.opcodes[index] is not Opcode.SLOT:
+                continue
+            record = self.stream.records[index]
+            if record["space"] != Space.DRAM:
                 yield BufferUse(
                     memory=Space(int(record["space"])).name.lower(),
                     size_bytes=int(record["size_bytes"]),

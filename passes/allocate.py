@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Block, Operation, OpResult, SSAValue
 
@@ -47,10 +48,6 @@ class Lifetime:
     size_bytes: int
     first: int
     last: int
-
-    def meets(self, other: Lifetime) -> bool:
-        """Whether both are needed at some time."""
-        return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True)
@@ -131,17 +128,20 @@ class _Allocation:
     def _share_the_rest(self) -> None:
         """First fit, largest values first, above everything that is kept."""
         bottom = self.end_bytes
-        placed: list[tuple[int, Lifetime]] = []
-        for life in sorted(self._lifetimes(), key=lambda life: (-life.size_bytes, life.first)):
+        lives = sorted(self._lifetimes(), key=lambda life: (-life.size_bytes, life.first))
+        first = np.array([life.first for life in lives], np.int64)
+        last = np.array([life.last for life in lives], np.int64)
+        start, end = np.zeros_like(first), np.zeros_like(first)
+        for index, life in enumerate(lives):
+            meets = np.flatnonzero((first[:index] <= life.last) & (life.first <= last[:index]))
+            meets = meets[np.argsort(start[meets], kind="stable")]
             address = bottom
-            for other_address, other in sorted(
-                ((start, one) for start, one in placed if one.meets(life)), key=lambda pair: pair[0]
-            ):
-                if address + life.size_bytes <= other_address:
+            for taken_from, taken_to in zip(start[meets].tolist(), end[meets].tolist(), strict=True):
+                if address + life.size_bytes <= taken_from:
                     break
-                address = max(address, other_address + other.size_bytes)
+                address = max(address, taken_to)
             self.addresses[life.value] = address
-            placed.append((address, life))
+            start[index], end[index] = address, address + life.size_bytes
             self.end_bytes = max(self.end_bytes, address + life.size_bytes)
 
     def _lifetimes(self) -> Iterator[Lifetime]:

@@ -168,13 +168,14 @@ class _Emitter:
         outputs = tuple(block.last_op.operands) if isinstance(block.last_op, ReturnOp) else ()
         for name, value in zip(self.graph.output_names, outputs, strict=True):
             yield self._symbol(name, "output", value)
+        given = set(outputs)
         for op in block.ops:
             for value in op.results:
                 if value not in self.in_dram:
                     continue
                 if isinstance(op, nn.ConstantOp | bfp.ConstantOp):
                     yield self._symbol(op.key.data, "weight", value)
-                elif value not in outputs:
+                elif value not in given:
                     yield self._symbol(names[value], "intermediate", value)
 
     def _symbol(self, name: str, kind: SymbolKind, value: SSAValue) -> Symbol:

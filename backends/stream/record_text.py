@@ -18,17 +18,23 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
+    DIM,
     DIM_FIELDS,
     DIMS,
     NO_LIMIT,
+    NO_SLOT,
     OPCODES,
+    OPERAND,
+    OPERANDS,
     RECORD,
+    RECORD_FIELDS,
     Addressing,
     Format,
     Opcode,
@@ -43,6 +49,11 @@ from flexc.backends.stream.isa_functions import FUNCTION_CODES, FUNCTIONS
 NO_REGISTER = "none"
 _ROUNDED = (Opcode.CONVERT, Opcode.NORM, Opcode.STATISTICS, Opcode.SUMMARIZE, Opcode.NARROW, Opcode.CONSTANTS)
 _DIM_DEFAULTS = {"step": 1, "limit": NO_LIMIT}
+_FIELD_NAMES = [field.name for field in RECORD_FIELDS]
+_BLANK = blank_records(1).tobytes()
+_DIMS_AT = RECORD.itemsize - DIMS * DIM.itemsize - OPERANDS * OPERAND.itemsize
+_OPERANDS_AT = RECORD.itemsize - OPERANDS * OPERAND.itemsize
+_NO_OPERAND = _BLANK[_OPERANDS_AT : _OPERANDS_AT + OPERAND.itemsize]
 _FIELD = re.compile(r"([a-z_]+)=(\S+)")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
@@ -57,14 +68,12 @@ class RecordTextError(ValueError):
 
 def print_record(record: Any) -> list[str]:
     """The lines of a record, which ``parse_record`` turns into the same bytes."""
+    content = record.tobytes()
     try:
-        lines = _print(record)
-        if parse_record(lines).tobytes() == record.tobytes():
-            return lines
+        return _print(content)
     except (ValueError, IndexError):
-        # A field without a name: only bytes can say it.
-        pass
-    return [f"raw {record.tobytes().hex()}"]
+        # A field without a name, or one that has no meaning here: only bytes can say it.
+        return [f"raw {content.hex()}"]
 
 
 def parse_record(lines: Sequence[str]) -> Any:
@@ -92,56 +101,83 @@ def parse_record(lines: Sequence[str]) -> Any:
     return record
 
 
-def _print(record: Any) -> list[str]:
-    opcode = Opcode(int(record["opcode"]))
-    spec = OPCODES[opcode]
-    words = [opcode.name.lower()]
-    for name in spec.fields:
-        value = record[name]
-        if name == "function":
-            rounded = opcode in _ROUNDED
-            code = int(value)
-            words.append(Rounding(code).name.lower() if rounded else FUNCTIONS[code].name)
-        elif name == "slot" or (name != "used_dims" and np.asarray(value).tobytes().strip(b"\0")):
-            words.append(f"{name}={_print_field(opcode, name, value)}")
-    lines = [" ".join(words)]
-    used = int(record["used_dims"])
-    for name, operand in zip(spec.operands, record["operand"], strict=False):
-        if operand.tobytes() != blank_records(1)[0]["operand"][0].tobytes():
-            lines.append("  " + _print_operand(name, operand, used))
+def _print(content: bytes) -> list[str]:
+    """The lines of a record's bytes; ValueError or IndexError where they would not say all of it.
+
+    Its parts recur from record to record: each is printed, and parsed again, only once.
+    """
+    opcode = Opcode(content[0])
+    operands = OPCODES[opcode].operands
+    header, used = _print_header(content[:_DIMS_AT])
+    if used > DIMS or content[_DIMS_AT + used * DIM.itemsize : _OPERANDS_AT].strip(b"\0"):
+        raise ValueError("a dimension beyond used_dims")
+    lines = [header]
+    for place in range(OPERANDS):
+        at = _OPERANDS_AT + place * OPERAND.itemsize
+        operand = content[at : at + OPERAND.itemsize]
+        if operand != _NO_OPERAND:
+            lines.append(f"  {operands[place]} {_print_operand(operand, used)}")
     for d in range(used):
-        lines.append("  " + _print_dim(opcode, d, record["dim"][d]))
+        at = _DIMS_AT + d * DIM.itemsize
+        name = COMPUTE_DIMS[d] if opcode is Opcode.COMPUTE else "dim"
+        lines.append(f"  {name} {_print_dim(content[at : at + DIM.itemsize])}")
     return lines
 
 
-def _print_field(opcode: Opcode, name: str, value: Any) -> str:
+@lru_cache(maxsize=1 << 14)
+def _print_header(header: bytes) -> tuple[str, int]:
+    """The line of the fields before the dimensions, and the number of these."""
+    record = np.frombuffer(header + _BLANK[_DIMS_AT:], RECORD)[0]
+    values: dict[str, Any] = dict(zip(_FIELD_NAMES, record.tolist(), strict=False))
+    opcode = Opcode(values["opcode"])
+    words = [opcode.name.lower()]
+    for name in OPCODES[opcode].fields:
+        value = values[name]
+        if name == "function":
+            rounded = opcode in _ROUNDED
+            words.append(Rounding(value).name.lower() if rounded else FUNCTIONS[value].name)
+        elif name == "slot" or (name != "used_dims" and record[name].tobytes().strip(b"\0")):
+            words.append(f"{name}={_print_field(name, value)}")
+    line = " ".join(words)
+    parsed = parse_record([line])
+    parsed["used_dims"] = values["used_dims"]
+    if parsed.tobytes()[:_DIMS_AT] != header:
+        raise ValueError(f"'{line}' does not say all of the record")
+    return line, values["used_dims"]
+
+
+def _print_field(name: str, value: Any) -> str:
     if name == "space":
-        return Space(int(value)).name.lower()
+        return Space(value).name.lower()
     if name == "slot":
-        return f"r{int(value)}"
+        return f"r{value}"
     if name in ("lane", "unit"):
-        return f"({COMPUTE_DIMS[value[0]]},{int(value[1])})"
+        return f"({COMPUTE_DIMS[value[0]]},{value[1]})"
     if name == "pe":
-        uses = value[: len(value) - (not value[-1].any())].tolist()
+        uses = value[: len(value) - (not any(value[-1]))]
         return ",".join(f"({PeUse(use).name.lower()},{COMPUTE_DIMS[dim]},{pes})" for use, dim, pes in uses)
     if name == "immediate":
         return _tuple(repr(float(number)) for number in value)
-    return str(int(value)) if np.ndim(value) == 0 else _tuple(str(int(number)) for number in value)
+    return str(value) if isinstance(value, int) else _tuple(map(str, value))
 
 
-def _print_operand(name: str, operand: Any, used: int) -> str:
-    slot = int(operand["slot"])
-    register = NO_REGISTER if slot == blank_records(1)[0]["operand"][0]["slot"] else f"r{slot}"
-    fmt, addressing = Format(int(operand["format"])), Addressing(int(operand["addressing"]))
-    words = [name, register, fmt.name.lower(), addressing.name.lower()]
-    if operand["offset"]:
-        words.append(f"offset={int(operand['offset'])}")
-    words.append("[" + ",".join(str(int(stride)) for stride in operand["stride"][:used]) + "]")
-    return " ".join(words)
+@lru_cache(maxsize=1 << 14)
+def _print_operand(content: bytes, used: int) -> str:
+    slot, code, addressing, offset, strides = np.frombuffer(content, OPERAND)[0].tolist()
+    words = [NO_REGISTER if slot == NO_SLOT else f"r{slot}", Format(code).name.lower()]
+    words.append(Addressing(addressing).name.lower())
+    if offset:
+        words.append(f"offset={offset}")
+    words.append("[" + ",".join(str(stride) for stride in strides[:used]) + "]")
+    parsed = blank_records(1)[0]["operand"][0]
+    _parse_operand(parsed, words)
+    return _checked(" ".join(words), parsed, content)
 
 
-def _print_dim(opcode: Opcode, d: int, dim: Any) -> str:
-    words = [COMPUTE_DIMS[d] if opcode is Opcode.COMPUTE else "dim", str(int(dim["count"]))]
+@lru_cache(maxsize=1 << 14)
+def _print_dim(content: bytes) -> str:
+    dim = np.frombuffer(content, DIM)[0]
+    words = [str(int(dim["count"]))]
     for field in DIM_FIELDS[1:]:
         value = dim[field.name]
         if field.shape:
@@ -150,7 +186,15 @@ def _print_dim(opcode: Opcode, d: int, dim: Any) -> str:
                 words.append(f"{field.name}={_tuple(numbers)}")
         elif value != _DIM_DEFAULTS.get(field.name, 0):
             words.append(f"{field.name}={int(value)}")
-    return " ".join(words)
+    parsed = blank_records(1)[0]["dim"][0]
+    _parse_dim(parsed, words)
+    return _checked(" ".join(words), parsed, content)
+
+
+def _checked(text: str, parsed: Any, content: bytes) -> str:
+    if parsed.tobytes() != content:
+        raise ValueError(f"'{text}' does not say all of it")
+    return text
 
 
 def _tuple(words: Any) -> str:
@@ -209,11 +253,15 @@ def _parse_part(record: Any, opcode: Opcode, spec: OpcodeSpec, words: list[str],
     letter = COMPUTE_DIMS[dims : dims + 1] if opcode is Opcode.COMPUTE else "dim"
     if words[0] != letter or dims == DIMS or len(words) < 2:
         raise RecordTextError(f"'{words[0]}' is neither an operand nor the next dimension")
-    dim = record["dim"][dims]
-    _assign(dim, "count", _integer(words[1]))
+    _parse_dim(record["dim"][dims], words[1:])
+    return 1
+
+
+def _parse_dim(dim: Any, words: list[str]) -> None:
+    _assign(dim, "count", _integer(words[0]))
     for name, value in _DIM_DEFAULTS.items():
         dim[name] = value
-    for word in words[2:]:
+    for word in words[1:]:
         match = _FIELD.fullmatch(word)
         if match is None or match[1] not in dim.dtype.names:
             raise RecordTextError(f"'{word}' is no field of a dimension")
@@ -223,7 +271,6 @@ def _parse_part(record: Any, opcode: Opcode, spec: OpcodeSpec, words: list[str],
             _assign(dim, name, numbers + [0] * (len(dim[name]) - len(numbers)))
         else:
             _assign(dim, name, _integer(text))
-    return 1
 
 
 def _parse_operand(operand: Any, words: list[str]) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
 from flexc.backends.stream.isa import (
     ENGINES,
     LOOP_LEVELS,
@@ -132,12 +134,14 @@ class _Step:
 
     __slots__ = ("_costs", "_record_cost", "_strides", "constant", "engine", "moved_bytes", "reads", "writes")
 
-    def __init__(self, record: Any, trips: tuple[int, ...], target: Target, slots: list[_Slot]) -> None:
+    def __init__(
+        self, record: Any, trips: tuple[int, ...], record_cost: RecordCost, slots: list[_Slot]
+    ) -> None:
         opcode = Opcode(int(record["opcode"]))
-        self._record_cost = RecordCost(record, trips, target)
+        self._record_cost = record_cost
         self.engine = ENGINES.index(self._record_cost.engine)
         names = OPCODES[opcode].operands
-        registers = [int(n) for n in record["operand"]["slot"][: len(names)]]
+        registers = record["operand"]["slot"][: len(names)].tolist()
         operands = [(name, slots[r]) for name, r in zip(names, registers, strict=True) if r != NO_SLOT]
         self.writes = tuple(slot for name, slot in operands if name in WRITTEN[opcode])
         self.reads = tuple({id(s): s for name, s in operands if name not in WRITTEN[opcode]}.values())
@@ -162,6 +166,14 @@ class _Step:
         return found
 
 
+def _without_addresses(records: NDArray[Any]) -> NDArray[Any]:
+    """The records without what their cost does not depend on: where their operands lie."""
+    alike = records.copy()
+    for name in ("slot", "offset"):
+        alike["operand"][name] = 0
+    return alike
+
+
 class _Simulation:
     def __init__(self, stream: Stream, target: Target, observe: Observer | None) -> None:
         self.stream = stream
@@ -173,13 +185,17 @@ class _Simulation:
         self.free = [0] * len(ENGINES)
         self.counters = [0] * LOOP_LEVELS
         self.actions: dict[int, _Step | _Slot] = {}
+        opcodes, registers = stream.records["opcode"].tolist(), stream.records["slot"].tolist()
+        costs: dict[tuple[bytes, tuple[int, ...]], RecordCost] = {}
+        alike = _without_addresses(stream.records)
         for index, trips in trips_of_records(self.tree):
-            record = stream.records[index]
-            opcode = Opcode(int(record["opcode"]))
-            if opcode is Opcode.NEXT:
-                self.actions[index] = self.slots[int(record["slot"])]
-            elif opcode is not Opcode.SLOT:
-                self.actions[index] = _Step(record, trips, target, self.slots)
+            if opcodes[index] == Opcode.NEXT:
+                self.actions[index] = self.slots[registers[index]]
+            elif opcodes[index] != Opcode.SLOT:
+                key = (alike[index].tobytes(), trips)
+                if key not in costs:
+                    costs[key] = RecordCost(stream.records[index], trips, target)
+                self.actions[index] = _Step(stream.records[index], trips, costs[key], self.slots)
 
     def declare(self, record: Any) -> None:
         """A new slot, whose buffers wait for those whose memory they take."""

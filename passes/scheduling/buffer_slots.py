@@ -9,6 +9,7 @@ from flexc.diagnostics import CompileError, Place, error
 from flexc.target.machine import Target
 
 BufferName: TypeAlias = Literal["operand", "held", "psum"]
+BUFFERS: tuple[BufferName, ...] = ("operand", "held", "psum")
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,17 @@ class BufferPlan:
 
     target: Target
     slots: list[BufferSlot] = field(default_factory=list)
+    _used: dict[BufferName, int] = field(default_factory=lambda: dict.fromkeys(BUFFERS, 0))
 
     def capacity_bytes(self, buffer: BufferName) -> int:
         """Bytes of one core's buffer."""
-        return {
-            "operand": self.target.operand_buffer_bytes,
-            "held": self.target.held_buffer_bytes,
-            "psum": self.target.psum_buffer_bytes,
-        }[buffer]
+        if buffer == "operand":
+            return self.target.operand_buffer_bytes
+        return self.target.held_buffer_bytes if buffer == "held" else self.target.psum_buffer_bytes
 
     def used_bytes(self, buffer: BufferName) -> int:
         """Bytes of one core's buffer that slots take so far."""
-        return sum(self._share(slot) for slot in self.slots if slot.buffer == buffer)
+        return self._used[buffer]
 
     def take(
         self, label: str, buffer: BufferName, size_bytes: int, *, depth: int, per_core: bool
@@ -70,6 +70,7 @@ class BufferPlan:
         """A new slot behind the others of its buffer, whether it fits or not."""
         slot = BufferSlot(label, buffer, self.used_bytes(buffer), size_bytes, depth, per_core)
         self.slots.append(slot)
+        self._used[buffer] += self._share(slot)
         return slot
 
     def take_striped(
@@ -86,8 +87,7 @@ class BufferPlan:
     @property
     def overflow(self) -> Overflow | None:
         """The first buffer whose slots do not fit it."""
-        buffers: tuple[BufferName, ...] = ("operand", "held", "psum")
-        for buffer in buffers:
+        for buffer in BUFFERS:
             capacity = self.capacity_bytes(buffer)
             if self.used_bytes(buffer) > capacity:
                 demands = tuple(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 NO_LIMIT = 0x7FFFFFFF
 
@@ -46,6 +47,7 @@ class Tile:
     bits: int
     packed_axes: int = 1
 
+    @cached_property
     def _pitches(self) -> tuple[int, ...]:
         pitch = self.bits
         found = [pitch]
@@ -59,12 +61,12 @@ class Tile:
     @property
     def pitches(self) -> tuple[int, ...]:
         """Bits in the slot between neighbours of each axis."""
-        return self._pitches()[1:]
+        return self._pitches[1:]
 
     @property
     def size_bytes(self) -> int:
         """Bytes of a buffer that holds the tile."""
-        return self._pitches()[0] // 8
+        return self._pitches[0] // 8
 
     @property
     def origin_bits(self) -> int:

@@ -26,11 +26,12 @@ class BatchNorm(StrEnum):
 class TrainingOptions:
     """What makes a training step of a model (numerics specification, section 4).
 
-    loss: "cross-entropy" or "mean-squared-error"; output: which output it is taken of, where the model has
-    several. optimizer: "sgd", which has the momentum, or "adam", which has beta1, beta2 and epsilon.
-    statistics_momentum: what running statistics keep of themselves in a step. train, freeze: patterns of
-    weight names, with commas between, to train beside the usual ones or to leave alone.
-    seed: that of stochastic rounding.
+    loss: "cross-entropy", "mean-squared-error", or "output" for one that the model computes itself; output:
+    which output it is taken of, where the model has several. optimizer: "sgd", which has the momentum, or
+    "adam", which has beta1, beta2 and epsilon. statistics_momentum: what running statistics keep of
+    themselves in a step. train, freeze: patterns of weight names, with commas between, to train beside the
+    usual ones or to leave alone.
+    seed: that of dropouts and of stochastic rounding.
     """
 
     loss: str = "cross-entropy"

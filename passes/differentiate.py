@@ -52,6 +52,8 @@ from flexc.precision.policy import Operand, TrainingPass
 class Differentiate(Pass):
     """Options: the loss, and the output that it is taken of (needed where there are several).
 
+    Where the model computes its loss itself, that is the output of one element if no other has one.
+
     The optimizer and its constants; ``train`` and ``freeze`` list patterns of weight names, with commas
     between, to train beside the usual ones or to leave alone; ``statistics_momentum`` is what running
     statistics keep of themselves in a step; ``seed`` is that of dropouts.
@@ -113,7 +115,7 @@ class Differentiate(Pass):
 
     def _output(self, graph: Graph, end: ReturnOp) -> SSAValue:
         names = graph.output_names
-        wanted = [self.output] if self.output else list(names)
+        wanted = [self.output] if self.output else self._candidates(graph, end)
         if len(wanted) != 1 or wanted[0] not in names:
             raise error(
                 "FX341",
@@ -130,9 +132,20 @@ class Differentiate(Pass):
                 "FX341",
                 f"the output '{wanted[0]}' is {spec}",
                 place=Place(graph.file),
-                hint="a loss is taken of an fp32 tensor",
+                hint="a loss is taken of an fp32 tensor; --loss output takes one number for the loss itself",
             )
         return logits_of(output) if self.loss == Loss.CROSS_ENTROPY else output
+
+    def _candidates(self, graph: Graph, end: ReturnOp) -> list[str]:
+        """The outputs that the loss may be taken of."""
+        names = list(graph.output_names)
+        if self.loss != Loss.OUTPUT:
+            return names
+        specs = [spec_of(value.type) for value in end.operands]
+        scalars = [
+            name for name, spec in zip(names, specs, strict=True) if spec.size == 1 and spec.element == "f32"
+        ]
+        return scalars if len(scalars) == 1 else names
 
     def _loss(self, build: Builder, signature: Signature, output: SSAValue) -> LossValue:
         return _LOSSES[Loss(self.loss)](build, signature, output)

@@ -80,6 +80,7 @@ def compile_command(
     rounding: str | None,
     train: bool,
     loss: str,
+    loss_of: str,
     optimizer: str,
     momentum: float,
     weight_decay: float,
@@ -108,7 +109,12 @@ def compile_command(
       flexc compile model.onnx -o out --print-ir-after insert-quantize --timing
     """
     training = TrainingOptions(
-        loss=loss, optimizer=optimizer, momentum=momentum, weight_decay=weight_decay, freeze=freeze
+        loss=loss,
+        output=loss_of,
+        optimizer=optimizer,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        freeze=freeze,
     )
     debugging = api.Debugging(verify_each, print_ir_after, dump_ir, timing, reproducer)
     with working_on(f"compiling {model.name}") as show:

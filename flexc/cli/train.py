@@ -115,6 +115,7 @@ def train_command(
     profile: str,
     batchnorm: str,
     loss: str,
+    loss_of: str,
     optimizer: str,
     momentum: float,
     weight_decay: float,
@@ -154,6 +155,7 @@ def train_command(
         measure_every=measure_every,
         training=TrainingOptions(
             loss="mean-squared-error" if loss == "mse" else loss,
+            output=loss_of,
             optimizer=optimizer,
             momentum=momentum,
             weight_decay=weight_decay,

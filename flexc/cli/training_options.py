@@ -15,8 +15,14 @@ _SHARE = click.FloatRange(min=0, max=1, max_open=True)
 
 OPTIONS = (
     click.option(
-        "--loss", type=click.Choice(["cross-entropy", "mse"]), default=_DEFAULTS.loss, show_default=True,
-        help="Loss of the training step; a softmax at the model's end is part of cross-entropy.",
+        "--loss", type=click.Choice(["cross-entropy", "mse", "output"]), default=_DEFAULTS.loss,
+        show_default=True,
+        help="Loss of the training step; a softmax at the model's end is part of cross-entropy; `output` is "
+        "one that the model computes.",
+    ),
+    click.option(
+        "--loss-of", metavar="OUTPUT", default=_DEFAULTS.output,
+        help="The output that the loss is taken of, where the model has several.",
     ),
     click.option(
         "--optimizer", type=click.Choice(["sgd", "adam"]), default=_DEFAULTS.optimizer, show_default=True,

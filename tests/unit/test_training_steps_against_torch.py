@@ -186,3 +186,43 @@ def test_dropout_by_the_masks_of_the_text(ratio: float, tmp_path: Path) -> None:
         optimizer.step()
         assert_close(results["loss"], loss.detach().numpy(), "loss")
         check_carried(run, tensors, "", lambda tensor: tensor)
+
+
+@pytest.mark.parametrize("kind", ["plain", "weighted", "log-softmax"])
+def test_a_loss_of_the_models_own(kind: str, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    b = GraphBuilder("own", 5)
+    x = b.input("input", (6, 8, 4))
+    given_labels = b.input("target", (6, 4), onnx.TensorProto.INT64)
+    logits = b.node("MatMul", [b.normal("fc.weight", (3, 8), 8), x], "fc")
+    class_weights = np.array([0.5, 2, 1], np.float32)
+    if kind == "log-softmax":
+        likelihoods = b.node("LogSoftmax", [logits], axis=1)
+        loss_name = b.node("NegativeLogLikelihoodLoss", [likelihoods, given_labels], reduction="sum")
+    elif kind == "weighted":
+        operands = [logits, given_labels, b.weight("class_weights", class_weights)]
+        loss_name = b.node("SoftmaxCrossEntropyLoss", operands, ignore_index=-100)
+    else:
+        loss_name = b.node("SoftmaxCrossEntropyLoss", [logits, given_labels])
+    model = b.model({logits: (6, 3, 4), loss_name: ()})
+    run = trainer(model, tmp_path, Differentiate(loss=Loss.OUTPUT, momentum=0.8), SIMPLIFY)
+    assert run.graph.input_names[:4] == ("input", "target", "learning_rate", "step")
+    weight = torch_models.weights_of(model, torch)["fc.weight"].requires_grad_()
+    optimizer = torch.optim.SGD([weight], lr=0.05, momentum=0.8)
+    for step in range(STEPS):
+        rng = np.random.default_rng(step)
+        given, labels = rng.standard_normal((6, 8, 4)).astype(np.float32), rng.integers(0, 3, (6, 4))
+        if kind == "weighted":
+            labels[0, 1:] = -100
+        results = run.step({"input": given, "target": labels}, 0.05)
+        loss = torch.nn.functional.cross_entropy(
+            weight @ torch.tensor(given).double(),
+            torch.tensor(labels),
+            weight=torch.tensor(class_weights).double() if kind == "weighted" else None,
+            reduction="sum" if kind == "log-softmax" else "mean",
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert_close(results["loss"], loss.detach().numpy(), "loss")
+        check_carried(run, {"fc.weight": weight}, "", lambda tensor: tensor)

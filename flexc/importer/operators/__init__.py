@@ -15,6 +15,7 @@ from flexc.importer.operators.constants import CONSTANTS
 from flexc.importer.operators.contractions import CONTRACTIONS
 from flexc.importer.operators.dropout import DROPOUT
 from flexc.importer.operators.layout import LAYOUT
+from flexc.importer.operators.losses import LOSSES
 from flexc.importer.operators.normalization import NORMALIZATION
 from flexc.importer.operators.pooling import POOLING
 from flexc.importer.operators.reductions import REDUCTIONS
@@ -31,6 +32,7 @@ FAMILIES: tuple[Family, ...] = (
     CONTRACTIONS,
     DROPOUT,
     LAYOUT,
+    LOSSES,
     NORMALIZATION,
     POOLING,
     REDUCTIONS,

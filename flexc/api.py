@@ -81,7 +81,8 @@ def compile(
     policy: name or file of a precision policy; everywhere: for the first and the last layer too;
     rounding: "nearest", "truncate" or "stochastic" instead of the policy's, or a list for passes and points,
     such as "forward=nearest,local_grad=stochastic" (docs/policies.md).
-    profile: "flexblock", or "fp32" for no quantization; batchnorm: "lightnorm" or "fp32".
+    profile: "flexblock", "bfpsim" for the published emulator's arithmetic (on the executor only), or "fp32"
+    for no quantization; batchnorm of the flexblock profile: "lightnorm" or "fp32".
     target: name or file of a machine.
     training: compiles a training step instead: its inputs are the model's, the labels (or targets), learning
     rate, number of the step, weights and state; its outputs loss, metrics, next weights and next state.
@@ -150,7 +151,8 @@ def _pipeline(options: CompileOptions) -> tuple[Pass, ...]:
     if options.training is None:
         return inference_pipeline(options)
     differentiate = differentiation_of(options.training)
-    return (*training_pipeline(options, differentiate), *machine_pipeline(options.target))
+    machine = () if options.profile is Profile.BFPSIM else machine_pipeline(options.target)
+    return (*training_pipeline(options, differentiate), *machine)
 
 
 def _checked_rounding(rounding: str | None) -> str | None:

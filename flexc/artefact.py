@@ -19,7 +19,7 @@ from typing import Any
 import flexc
 from flexc.backends.stream.listing import DATA_FILE
 from flexc.diagnostics import CompileError, Diagnostic, Place, error
-from flexc.options import CompileOptions
+from flexc.options import CompileOptions, Profile
 from flexc.tensor_spec import TensorSpec
 from flexc.versioned_json import versioned_json
 
@@ -33,7 +33,8 @@ STREAM = "stream.bin"
 STREAM_TEXT = "stream.s"
 STREAM_DATA = DATA_FILE
 SCHEDULE = "schedule.json"
-FILES = (GRAPH, WEIGHTS, EXECUTOR, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE)
+EXECUTOR_FILES = (GRAPH, WEIGHTS, EXECUTOR)
+FILES = (*EXECUTOR_FILES, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE)
 """What an artefact holds beside its manifest."""
 
 
@@ -154,7 +155,7 @@ def _parse(text: str, path: Path) -> Manifest:
             hint="compile the model again with this version",
         )
     options = CompileOptions.from_json(found["options"])
-    if set(found["files"]) != set(FILES):
+    if set(found["files"]) != {*(EXECUTOR_FILES if options.profile is Profile.BFPSIM else FILES)}:
         raise ValueError(f"its files are {', '.join(sorted(found['files']))}")
     return Manifest(
         Source(found["source"]["path"], found["source"]["sha256"]),

@@ -9,9 +9,14 @@ from typing import Any
 
 
 class Profile(StrEnum):
-    """Which arithmetic a program uses: that of the accelerator, or fp32 without any quantization."""
+    """Which arithmetic a program uses (numerics specification, section 6).
+
+    That of the accelerator; that of the published emulator, which quantizes operands and multiplies in fp32
+    (no mapping, no stream); or fp32 without any quantization.
+    """
 
     FLEXBLOCK = "flexblock"
+    BFPSIM = "bfpsim"
     FP32 = "fp32"
 
 

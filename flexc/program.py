@@ -29,11 +29,12 @@ from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.listing import disassemble, initial_bytes
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.run import simulate_file
+from flexc.diagnostics import Place, error
 from flexc.ir import nn
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
 from flexc.numerics import NonFiniteError
-from flexc.options import CompileOptions
+from flexc.options import CompileOptions, Profile
 from flexc.schedule import Schedule
 from flexc.scheduling import schedule_of
 from flexc.target import load_target
@@ -127,7 +128,8 @@ class Program:
 
     @cached_property
     def stream(self) -> Stream:
-        """The instruction stream."""
+        """The instruction stream; CompileError FX431 in the bfpsim profile."""
+        self._check_maps()
         if self.folder is not None:
             return read_stream(self.folder / artefact.STREAM)
         # Imported here: a loaded program needs no emitter.
@@ -137,7 +139,8 @@ class Program:
 
     @cached_property
     def schedule(self) -> Schedule:
-        """What runs when on the target's clock."""
+        """What runs when on the target's clock; CompileError FX431 in the bfpsim profile."""
+        self._check_maps()
         if self.folder is not None:
             return Schedule.from_json((self.folder / artefact.SCHEDULE).read_text(encoding="utf-8"))
         return schedule_of(self.graph, self.stream, load_target(self.options.target))
@@ -168,6 +171,8 @@ class Program:
 
     def run_engine(self, inputs: Mapping[str, Array], engine: Engine, *, tensors: bool = False) -> EngineRun:
         """A run with all there is to know of it; ``tensors`` asks for the intermediates by name."""
+        if engine != "executor":
+            self._check_maps()
         check_inputs(self.inputs, inputs, self.source.path)
         kept = Kept()
         if engine == "executor":
@@ -219,15 +224,29 @@ class Program:
 
         artefact.write_artefact(path, self._files(), manifest)
 
+    def _check_maps(self) -> None:
+        if self.options.profile is Profile.BFPSIM:
+            raise error(
+                "FX431",
+                "the bfpsim profile has no mapping, no instruction stream and no schedule",
+                place=Place(self.source.path),
+                hint="it runs on the executor; the flexblock profile is that of the machine",
+            )
+
     def _files(self) -> dict[str, Callable[[Path], object]]:
         """What writes each file of the artefact but the manifest."""
         graph = f"{self.graph.module!s}\n".encode()
-        binary = encode(self.stream)
-        listing, initial = disassemble(self.stream), initial_bytes(self.stream)
-        return {
+        executor: dict[str, Callable[[Path], object]] = {
             artefact.GRAPH: lambda file: file.write_bytes(graph),
             artefact.WEIGHTS: self.graph.weights.save,
             artefact.EXECUTOR: lambda file: file.write_bytes(self.emitted.text.encode()),
+        }
+        return executor if self.options.profile is Profile.BFPSIM else executor | self._stream_files()
+
+    def _stream_files(self) -> dict[str, Callable[[Path], object]]:
+        binary = encode(self.stream)
+        listing, initial = disassemble(self.stream), initial_bytes(self.stream)
+        return {
             artefact.STREAM: lambda file: file.write_bytes(binary),
             artefact.STREAM_TEXT: lambda file: file.write_bytes(listing.encode()),
             artefact.STREAM_DATA: lambda file: file.write_bytes(initial),

@@ -8,6 +8,9 @@ A tensor that several contractions want in the same form is quantized once. The 
 operands are both fp32 in the policy is left alone; one in fp32 and one not is an error (FX331). Where the
 policy has a format for the result, it is stored in that: quantized, and dequantized for all that read it.
 
+``emulated`` is the published emulator's arithmetic (profile bfpsim): signs beside the mantissa bits,
+truncation, and contractions in fp32 on operands that were quantized and dequantized, or on one such operand.
+
 In a training step the operands of local and weight gradients are quantized too, as the policy has it for
 those passes; always from the fp32 tensor, never from another quantization of it. Stochastic rounding there
 draws new bits in each step.
@@ -37,6 +40,7 @@ from flexc.passes.quantizing.contractions import (
     TileRule,
     contractions_of,
 )
+from flexc.precision.emulation import as_emulated
 from flexc.precision.loading import DEFAULT_POLICY, load_policy
 from flexc.precision.policy import Operand, OperandFormat, Policy
 from flexc.precision.rounding import parse_roundings
@@ -50,7 +54,7 @@ class InsertQuantize(Pass):
     """Options: the policy, ``everywhere`` to ignore its overrides, roundings in place of its own, a seed.
 
     The policy is a name or a .toml file; ``rounding`` is one word, or a list as ``flexc.precision.rounding``
-    reads it; the seed is that of stochastic rounding.
+    reads it; the seed is that of stochastic rounding; ``emulated`` as above.
     """
 
     name: ClassVar[str] = "insert-quantize"
@@ -58,12 +62,19 @@ class InsertQuantize(Pass):
     everywhere: bool = False
     rounding: str | None = None
     seed: int = 0
+    emulated: bool = False
 
     def run(self, graph: Graph) -> bool:
         """Raises CompileError: FX310 for roundings, FX32x for the policy, FX331 to FX333 for a layer."""
+        if self.emulated and self.rounding is not None:
+            raise error("FX310", "the emulator truncates", hint="leave out --rounding in the bfpsim profile")
         roundings = () if self.rounding is None else parse_roundings(self.rounding)
         policy = load_policy(self.policy, everywhere=self.everywhere).with_settings(roundings)
-        quantizer = _Quantizer(graph, policy, self.seed, _step_number(graph), _free_streams(graph))
+        if self.emulated:
+            policy = as_emulated(policy)
+        quantizer = _Quantizer(
+            graph, policy, self.seed, self.emulated, _step_number(graph), _free_streams(graph)
+        )
         for use in tuple(contractions_of(graph.main)):
             quantizer.convert(use)
         return quantizer.changed
@@ -79,32 +90,33 @@ class _Quantizer:
     graph: Graph
     policy: Policy
     seed: int
+    emulated: bool
     step: SSAValue | None
     streams: int
     changed: bool = False
     count: int = 0
-    nodes: dict[tuple[SSAValue, bfp.BlockTensorType, Rounding], bfp.QuantizeOp] = field(default_factory=dict)
+    nodes: dict[tuple[SSAValue, bfp.BlockTensorType, Rounding], SSAValue] = field(default_factory=dict)
 
     def convert(self, use: ContractionUse) -> None:
         """Quantizes the operands and the result of a contraction, as the policy has it."""
         op, form = use.op, QUANTIZED_FORMS[type(use.op)]
-        formats = self._formats(use)
+        formats = tuple(self.policy.operand(use.layer, role, use.training_pass) for role in use.roles)
         wanted_result = self.policy.operand(use.layer, Operand.RESULT, use.training_pass)
         if wanted_result is not None:
             self._store(op, wanted_result, form.result)
-        if formats is None:
+        if not any(formats):
             return
         operands = list(op.operands)
         for index, (wanted, tile_of) in enumerate(zip(formats, form.tiles, strict=True)):
-            value = operands[index]
-            block_type = self._block_type(op, value, wanted, tile_of)
-            key = (value, block_type, wanted.rounding)
-            if key not in self.nodes:
-                self.nodes[key] = self._insert(op, value, block_type, wanted.rounding)
-            operands[index] = self.nodes[key].out
+            if wanted is not None:
+                operands[index] = self._node(op, operands[index], wanted, tile_of)
+        self.changed = True
+        if self.emulated:
+            op.operands = operands
+            return
+        self._check_both(use, formats)
         made = insert_before(op, form.op_class, operands, op.out.type, op.attributes)
         replace(op, made.results[0])
-        self.changed = True
 
     def _store(self, op: Contraction, wanted: OperandFormat, tile_of: TileRule) -> None:
         """Lets all that reads the result of ``op`` read it from the form that ``wanted`` stores it in."""
@@ -119,19 +131,26 @@ class _Quantizer:
         op.out.replace_uses_with_if(read.out, lambda use: use.operation is not stored)
         self.changed = True
 
-    def _formats(self, use: ContractionUse) -> tuple[OperandFormat, OperandFormat] | None:
-        first, second = (self.policy.operand(use.layer, role, use.training_pass) for role in use.roles)
-        if first is None and second is None:
-            return None
-        if first is None or second is None:
-            stays = use.roles[0] if first is None else use.roles[1]
+    def _check_both(self, use: ContractionUse, formats: tuple[OperandFormat | None, ...]) -> None:
+        if None in formats:
+            stays = use.roles[formats.index(None)]
             raise error(
                 "FX331",
                 f"policy '{self.policy.name}' keeps its {stays} in fp32 and quantizes the other operand",
                 place=place_of(use.op, self.graph.file),
                 hint="a contraction takes both operands in fp32 or neither",
             )
-        return first, second
+
+    def _node(self, op: Contraction, value: SSAValue, wanted: OperandFormat, tile_of: TileRule) -> SSAValue:
+        """The operand of ``op`` that ``value`` becomes: quantized, and read back if products are in fp32."""
+        block_type = self._block_type(op, value, wanted, tile_of)
+        key = (value, block_type, wanted.rounding)
+        if key not in self.nodes:
+            made: SSAValue = self._insert(op, value, block_type, wanted.rounding).out
+            if self.emulated:
+                made = insert_before(op, bfp.DequantizeOp, (made,), value.type).out
+            self.nodes[key] = made
+        return self.nodes[key]
 
     def _block_type(
         self, op: Contraction, value: SSAValue, wanted: OperandFormat, tile_of: TileRule

@@ -22,13 +22,12 @@ from flexc.passes.schedule import Schedule
 
 def inference_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
     """The passes from an imported model to one that the executor and the stream emitter take."""
-    precision = () if options.profile is Profile.FP32 else precision_pipeline(options)
-    return (*rebuilding_pipeline(), *precision, *machine_pipeline(options.target))
+    machine = () if options.profile is Profile.BFPSIM else machine_pipeline(options.target)
+    return (*rebuilding_pipeline(), *precision_pipeline(options), *machine)
 
 
 def training_pipeline(options: CompileOptions, differentiate: Differentiate) -> tuple[Pass, ...]:
     """The passes from an imported model to a training step that the executor takes."""
-    precision = () if options.profile is Profile.FP32 else precision_pipeline(options)
     return (
         *rebuilding_pipeline(),
         # On fp32 ops: gradients are those of the function, not of the formats that it is computed in.
@@ -37,7 +36,7 @@ def training_pipeline(options: CompileOptions, differentiate: Differentiate) -> 
         Canonicalize(),
         # What forward and backward pass compute alike.
         EliminateCommonSubexpressions(),
-        *precision,
+        *precision_pipeline(options),
     )
 
 
@@ -73,14 +72,18 @@ def rebuilding_pipeline() -> tuple[Pass, ...]:
 
 
 def precision_pipeline(options: CompileOptions) -> tuple[Pass, ...]:
-    """From fp32 to the number formats of the accelerator."""
+    """From fp32 to the number formats of the profile: none in fp32."""
+    if options.profile is Profile.FP32:
+        return ()
+    emulated = options.profile is Profile.BFPSIM
     seed = 0 if options.training is None else options.training.seed
-    lightnorm = (FuseLightNorm(),) if options.batchnorm is BatchNorm.LIGHTNORM else ()
+    # The emulator leaves batch norms in fp32.
+    lightnorm = (FuseLightNorm(),) if options.batchnorm is BatchNorm.LIGHTNORM and not emulated else ()
     return (
         # Before insert-quantize: LightNorm's result, not the value before the activation, is what gets
         # quantized, and both want the network's shape as the model has it.
         *lightnorm,
-        InsertQuantize(options.policy, options.everywhere, options.rounding, seed),
+        InsertQuantize(options.policy, options.everywhere, options.rounding, seed, emulated),
         # One quantize node for equal values that reached insert-quantize under two names.
         EliminateCommonSubexpressions(),
         # Last: until here a weight is one fp32 constant, however many formats it is wanted in.

@@ -11,7 +11,7 @@ from flexc.cli.options import InputShape, shapes_by_name
 from flexc.cli.program_lines import described
 from flexc.cli.progress import show_remark, working_on
 from flexc.cli.training_options import training_options
-from flexc.options import TrainingOptions
+from flexc.options import Profile, TrainingOptions
 
 
 @click.command("compile", short_help="Compile an ONNX model into an artefact folder.")
@@ -33,8 +33,9 @@ from flexc.options import TrainingOptions
     "--everywhere", is_flag=True, help="Leave out the policy's exceptions, such as first and last layers."
 )
 @click.option(
-    "--profile", type=click.Choice(["flexblock", "fp32"]), default="flexblock", show_default=True,
-    help="Arithmetic of the accelerator, or fp32 without quantization.",
+    "--profile", type=click.Choice([one.value for one in Profile]), default="flexblock", show_default=True,
+    help="Arithmetic of the accelerator, that of the FlexBlock authors' emulator (bfpsim, on the executor "
+    "only), or fp32 without quantization.",
 )  # fmt: skip
 @click.option(
     "--batchnorm", type=click.Choice(["lightnorm", "fp32"]), default="lightnorm", show_default=True,

@@ -1,7 +1,8 @@
-"""``flexc policies``: the named precision policies, and what one of them says."""
+"""``flexc policies``: the named precision policies, what one of them says, and importing one."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,9 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from flexc.cli.options import format_option, json_option, one_format
+from flexc.output_file import write_file
 from flexc.precision.layers import Layer
-from flexc.precision.loading import catalog_names, load_policy
+from flexc.precision.loading import catalog_names, import_policy, load_policy
 from flexc.precision.policy import POINTS, OperandFormat, Override, Policy, Setting
+from flexc.precision.policy_text import policy_text
 from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.policies"
@@ -19,13 +22,52 @@ SCHEMA_VERSION = 1
 NO_LAYER = Layer("", frozenset())
 
 
-@click.command()
+class _ShowUnlessNamed(click.Group):
+    """A group whose command ``show`` needs no name: what is no command is an argument of it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_ShowUnlessNamed, short_help="List and show precision policies.")
+def policies() -> None:
+    """List the named policies (`flexc policies`), show one (`flexc policies NAME`), or import one.
+
+    \b
+    Examples:
+      flexc policies FB12LG16
+      flexc policies mine.toml --json
+      flexc policies import emulator.json -o emulator.toml
+    """
+
+
+@policies.command("import", short_help="Turn an emulator's configuration into a policy.")
+@click.argument("configuration", metavar="FILE.json", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", required=True, metavar="POLICY.toml", type=click.Path(path_type=Path),
+    help="The policy file to write.",
+)  # fmt: skip
+def import_command(configuration: Path, output: Path) -> None:
+    """Write the policy that FILE.json describes, a configuration of the emulator BFPSim.
+
+    All that is wrong with the file is reported at once. Layers keep the names that they have in it; where
+    the ONNX nodes are called otherwise, change `node` in the policy.
+    """
+    policy = import_policy(configuration)
+    write_file(output, lambda path: path.write_text(policy_text(policy), encoding="utf-8"))
+    layers = f" and {len(policy.overrides)} layers" if policy.overrides else ""
+    click.echo(f"wrote {output}: the default{layers}")
+
+
+@policies.command(short_help="List the named policies, or show one.")
 @click.argument("name", required=False)
 @format_option("table", "json")
 @json_option
 @click.option("--everywhere", is_flag=True, help="Without the policy's overrides.")
-def policies(name: str | None, form: str | None, as_json: bool, everywhere: bool) -> None:
-    """List the named policies, or show the policy NAME (or that of a .toml file)."""
+def show(name: str | None, form: str | None, as_json: bool, everywhere: bool) -> None:
+    """List the named policies, or show the policy NAME (or that of a .toml or .json file)."""
     names = catalog_names() if name is None else [name]
     found = [load_policy(one, everywhere=everywhere) for one in names]
     if one_format(form, as_json) == "json":

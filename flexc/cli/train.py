@@ -66,8 +66,9 @@ _COUNT = click.IntRange(min=1)
     "(forward, local_grad, weight_grad) and points (fi, fw, ...).",
 )  # fmt: skip
 @click.option(
-    "--profile", type=click.Choice(["flexblock", "fp32"]), default="flexblock", show_default=True,
-    help="Arithmetic of the accelerator, or fp32 without quantization.",
+    "--profile", type=click.Choice([one.value for one in Profile]), default="flexblock", show_default=True,
+    help="Arithmetic of the accelerator, that of the FlexBlock authors' emulator (bfpsim, on the executor "
+    "only), or fp32 without quantization.",
 )  # fmt: skip
 @click.option(
     "--batchnorm", type=click.Choice(["lightnorm", "fp32"]), default="lightnorm", show_default=True,

@@ -7,11 +7,13 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from flexc.diagnostics import error
+from flexc.diagnostics import Place, error
+from flexc.precision.emulator_file import parse_emulator_file
 from flexc.precision.policy import Policy
 from flexc.precision.policy_file import parse_policy
 
 DEFAULT_POLICY = "FB16"
+EMULATOR_SUFFIX = ".json"
 _SUFFIX = ".toml"
 
 
@@ -22,21 +24,29 @@ def catalog_names() -> tuple[str, ...]:
 
 
 def load_policy(name_or_path: str, *, everywhere: bool = False) -> Policy:
-    """The policy of the catalog with that name, or that of a TOML file (a name that ends in .toml).
+    """The policy of the catalog with that name, or that of a file: .toml, or .json of the published emulator.
 
     ``everywhere`` drops the overrides, so that the default holds for every layer.
-    Raises CompileError: FX320 for a name or file that is not there, FX321 to FX325 for what a file has wrong.
+    Raises CompileError: FX320 for a name or file that is not there, FX321 to FX329 for what a file has wrong.
     """
-    policy = parse_policy(*_read(name_or_path))
+    if name_or_path.endswith(EMULATOR_SUFFIX):
+        policy = import_policy(Path(name_or_path))
+    else:
+        policy = parse_policy(*_read(name_or_path))
     return policy.everywhere() if everywhere else policy
+
+
+def import_policy(path: Path) -> Policy:
+    """The policy of a configuration file of the published emulator, named after the file.
+
+    Raises CompileError: FX320 for a file that is not there, FX326 to FX329 for what it has wrong.
+    """
+    return parse_emulator_file(_text_of(path), path.name, path.stem)
 
 
 def _read(name_or_path: str) -> tuple[str, str]:
     if name_or_path.endswith(_SUFFIX):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise error("FX320", f"there is no policy file '{name_or_path}'")
-        return path.read_text(encoding="utf-8"), name_or_path
+        return _text_of(Path(name_or_path)), name_or_path
     names = catalog_names()
     if name_or_path not in names:
         near = difflib.get_close_matches(name_or_path, names, n=1, cutoff=0.5)
@@ -44,6 +54,15 @@ def _read(name_or_path: str) -> tuple[str, str]:
         raise error("FX320", f"there is no policy '{name_or_path}'", hint=hint)
     entry = _catalog() / f"{name_or_path}{_SUFFIX}"
     return entry.read_text(encoding="utf-8"), entry.name
+
+
+def _text_of(path: Path) -> str:
+    if not path.is_file():
+        raise error("FX320", f"there is no policy file '{path}'")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as problem:
+        raise error("FX320", f"the policy file is no text: {problem}", place=Place(str(path))) from problem
 
 
 def _catalog() -> Traversable:

@@ -48,15 +48,13 @@ class TrainedModel:
     def step_program(self, options: CompileOptions) -> Program:
         """The training step in the precision of ``options``."""
         graph = self.step.copy()
-        if options.profile is not Profile.FP32:
-            run_pipeline(graph, precision_pipeline(options))
+        run_pipeline(graph, precision_pipeline(options))
         return Program.of_graph(graph, self.source, options)
 
     def inference_program(self, options: CompileOptions, state: dict[str, Array]) -> Program:
         """The model with the trained weights and running statistics of ``state``, in that precision."""
         graph = trained_graph(self.forward, state)
-        if options.profile is not Profile.FP32:
-            run_pipeline(graph, precision_pipeline(options))
+        run_pipeline(graph, precision_pipeline(options))
         return Program.of_graph(graph, self.source, options)
 
 

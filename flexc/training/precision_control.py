@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from flexc.precision.policy import TrainingPass
+from flexc.precision.policy import Override, Policy, Setting, TrainingPass
+from flexc.precision.policy_file import BUILT_IN_FORMATS
+from flexc.precision.policy_text import policy_text
 from flexc.training.zero_setting import NARROWER, ContractionPoint, MeasuredOperand
 
 WIDER = {narrow: wide for wide, narrow in NARROWER.items()}
@@ -113,21 +115,15 @@ class PrecisionController:
 
     def policy_text(self) -> str:
         """The policy in force, as a policy file (docs/policies.md)."""
-        lines = [
-            'name = "dynamic"',
-            'description = "Formats that zero-setting errors led to."',
-            "",
-            "[default]",
-            'format = "FB24"',
-        ]
-        layers: dict[str, dict[TrainingPass, int]] = {}
+        settings: dict[str, list[Setting]] = {}
         for point, state in self._states.items():
-            layers.setdefault(point.layer, {})[point.training_pass] = state.bits
-        for layer, passes in layers.items():
-            lines += ["", "[[override]]", f"node = {_toml_string(glob.escape(layer))}"]
-            for training_pass, bits in passes.items():
-                lines.append(f'{training_pass} = {{ format = "{FORMAT_NAMES[bits]}" }}')
-        return "\n".join(lines) + "\n"
+            chosen = BUILT_IN_FORMATS[FORMAT_NAMES[state.bits]]
+            settings.setdefault(point.layer, []).append(Setting(point.training_pass, format=chosen))
+        overrides = (Override(tuple(found), node=glob.escape(layer)) for layer, found in settings.items())
+        widest = (Setting(format=BUILT_IN_FORMATS["FB24"]),)
+        return policy_text(
+            Policy("dynamic", "Formats that zero-setting errors led to.", widest, tuple(overrides))
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The whole state, for :meth:`restore`."""
@@ -148,10 +144,3 @@ class PrecisionController:
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def _toml_string(text: str) -> str:
-    escaped = "".join(
-        f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else f"\\{c}" if c in '"\\' else c for c in text
-    )
-    return f'"{escaped}"'

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from flexc.datasets.arrays import DataSet
 from flexc.datasets.choice import load_data_set
 from flexc.diagnostics import Place, error
+from flexc.options import Profile
 from flexc.precision.policy import Operand
 from flexc.training.checkpoint import Checkpoint, read_checkpoint, replace_text, write_checkpoint
 from flexc.training.evaluation import accuracy_of
@@ -230,7 +231,8 @@ class _Run:
 
     def _compile(self) -> TrainingStep:
         program = self.model.step_program(self.settings.compile_options(self._policy()))
-        self.cost = machine_cost(program.graph, program.options.target)
+        maps = program.options.profile is not Profile.BFPSIM
+        self.cost = machine_cost(program.graph, program.options.target) if maps else None
         return TrainingStep(program, self.model.input_name, self.model.classes)
 
     def _checkpoint(self) -> None:

@@ -81,11 +81,11 @@ class MeasuredOperand:
 
 
 def quantized_operands(graph: Graph) -> tuple[QuantizedOperand, ...]:
-    """Every quantization of a training step, in order."""
+    """Every quantization of an operand in a training step, in order."""
     names = value_names(graph.main)
     found = []
     for op in graph.main.body.block.ops:
-        if isinstance(op, bfp.QuantizeOp):
+        if isinstance(op, bfp.QuantizeOp) and bfp.OF_RESULT not in op.attributes:
             assert isinstance(op.out.type, bfp.BlockTensorType)
             kind = op.out.type
             block = Format(kind.mantissa_bits.data, kind.get_tile(), kind.sign.data)
@@ -96,7 +96,10 @@ def quantized_operands(graph: Graph) -> tuple[QuantizedOperand, ...]:
 def _uses(value: SSAValue) -> Iterator[tuple[ContractionPoint, Operand]]:
     for use in value.uses:
         role = role_of(use.operation)
-        if role is not None:
+        if isinstance(use.operation, bfp.DequantizeOp):
+            # The emulator's operand of a contraction in fp32.
+            yield from _uses(use.operation.out)
+        elif role is not None:
             point = ContractionPoint(role.layer.data, TrainingPass(role.training_pass.data))
             yield point, Operand(tuple(role.operands)[use.index].data)
 

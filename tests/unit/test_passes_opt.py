@@ -147,7 +147,8 @@ def test_passes_are_listed() -> None:
     assert result.exit_code == 0
     listed = [line.partition("{")[0] for line in result.stdout.splitlines() if not line.startswith(" ")]
     assert tuple(listed) == PASS_NAMES
-    assert "insert-quantize{policy=FB16 everywhere=False rounding=None seed=0}" in result.stdout
+    options = "policy=FB16 everywhere=False rounding=None seed=0 emulated=False"
+    assert f"insert-quantize{{{options}}}" in result.stdout
 
 
 def test_policies_are_listed() -> None:

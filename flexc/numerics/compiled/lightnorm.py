@@ -80,36 +80,33 @@ def statistics(
     """The statistics of bfp10(FP10A(x), 7) of channels-last x. Raises NonFiniteError."""
     n = layout.positions // chunks
     repeats = _repeats(layout, _GROUPS_OF_STATISTICS)
-    count = repeats * layout.groups
-    places = (chunks, CHANNELS_PER_GROUP, repeats, layout.groups)
+    places = (chunks, repeats, layout.channels)
     total = np.zeros(places)
     high, low = np.full(places, -np.inf, np.float32), np.full(places, np.inf, np.float32)
     first_high, first_low = np.zeros((2, *places), np.int32)
     results = [of_place.reshape(-1) for of_place in (total, high, low, first_high, first_low)]
-    largest = statistics_kernel(nearest)(_flat(x, layout), n * layout.channels, count, *results)
-    if largest >= _INFINITY:
+    lengths = (n * layout.channels, repeats * layout.channels)
+    if statistics_kernel(nearest)(_flat(x, layout), *lengths, *results) >= _INFINITY:
         require_finite(x, op, "x")
 
-    def of_channels(values: NDArray[Any]) -> NDArray[np.int64]:
-        """[chunks, 4, groups] as [C, chunks]."""
-        return np.moveaxis(values, 0, -1).swapaxes(0, 1).reshape(layout.channels, chunks)
-
     def in_places(values: NDArray[Any]) -> NDArray[np.int64]:
-        return of_channels(np.ldexp(values, FP10A_PLACES).astype(np.int64))
+        """[chunks, C] as integers [C, chunks]."""
+        whole: NDArray[np.int64] = np.ldexp(values, FP10A_PLACES).astype(np.int64)
+        return whole.T
 
     def first(runs: NDArray[np.int32], values: NDArray[np.float32], best: NDArray[np.float32]) -> Any:
         """The first position, counted over all chunks, of those that hold the extremum."""
         position = runs.astype(np.int64) * repeats + np.arange(repeats)[:, np.newaxis]
-        held = np.where(values == best[:, :, np.newaxis], position, n).min(axis=2)
-        return of_channels(held) + np.arange(chunks) * n
+        held = np.where(values == best[:, np.newaxis], position, n).min(axis=1)
+        return held.T + np.arange(chunks) * n
 
-    largest_of, least_of = high.max(axis=2), low.min(axis=2)
+    largest, least = high.max(axis=1), low.min(axis=1)
     return ChannelStatistics(
-        in_places(total.sum(axis=2)).sum(axis=1),
-        in_places(largest_of),
-        in_places(least_of),
-        first(first_high, high, largest_of),
-        first(first_low, low, least_of),
+        in_places(total.sum(axis=1)).sum(axis=1),
+        in_places(largest),
+        in_places(least),
+        first(first_high, high, largest),
+        first(first_low, low, least),
     )
 
 
@@ -118,15 +115,15 @@ def gradient_sums(
 ) -> GradientSums:
     """The first pass over channels-last g. Raises NonFiniteError."""
     h = layout.empty()
-    lanes = np.zeros((2, CHANNELS_PER_GROUP, LANES, layout.groups), np.float32)
+    lanes = np.zeros((2, LANES, layout.channels), np.float32)
     flat = (_flat(g, layout), _flat(xhat, layout), layout.view(h).reshape(-1))
     if gradient_sums_kernel(nearest)(*flat, *lanes.reshape(2, -1)) >= _INFINITY:
         require_finite(g, op, "g")
     half = LANES // 2
     while half:
-        lanes[:, :, :half] += lanes[:, :, half : 2 * half]
+        lanes[:, :half] += lanes[:, half : 2 * half]
         half //= 2
-    dbeta, dgamma = lanes[:, :, 0].swapaxes(1, 2).reshape(2, -1)
+    dbeta, dgamma = lanes[:, 0].copy()
     return GradientSums(dgamma, dbeta, FP10B.largest, partial(_gradient, h, layout, nearest))
 
 
@@ -134,10 +131,11 @@ def _gradient(
     h: NDArray[np.float32], layout: GroupLayout, nearest: bool, terms: GradientTerms
 ) -> NDArray[np.float32]:
     """dx, in the place of h."""
-    means, scales = _planes((terms.a, terms.c), layout, _repeats(layout, _FEWEST_GROUPS))
+    repeats = _repeats(layout, _FEWEST_GROUPS)
+    (scales,) = _planes((terms.c,), layout, repeats)
     t = layout.view(h)[:, :, 0]
     flat = t.reshape(-1)
-    subtract_means(flat, means)
+    subtract_means(flat, np.tile(terms.a, repeats))
     channel, of_chunk = np.arange(layout.channels)[:, np.newaxis], terms.b[:, np.newaxis]
     t[terms.argmax, channel] -= of_chunk
     t[terms.argmin, channel] += of_chunk

@@ -124,22 +124,20 @@ def affine_kernel(interleaved: bool, nearest: bool, keeps: bool) -> Any:
 def statistics_kernel(nearest: bool) -> Any:
     """Step 1 and the statistics of flat channels-last x, whose chunks are ``per_chunk`` values long.
 
-    Runs of a chunk have ``count`` groups. Updates, for each place [chunk, member, group of a run], the sum of
-    all runs, the extrema, and the first run of each. Returns the bits of the largest magnitude.
+    Updates, for each place [chunk, value of a run], the sum of all runs of the chunk, the extrema, and the
+    first run of each. Returns the bits of the largest magnitude.
     """
 
     def statistics(
-        x: Any, per_chunk: Any, count: Any, total: Any, high: Any, low: Any, first_high: Any, first_low: Any
+        x: Any, per_chunk: Any, length: Any, total: Any, high: Any, low: Any, first_high: Any, first_low: Any
     ) -> Any:
         magnitude = I32(0)
+        quantized = np.empty(length, np.float32)
         for chunk in range(x.size // per_chunk):
-            places = slice(4 * count * chunk, 4 * count * (chunk + 1))
-            sums, highest, lowest = total[places], high[places], low[places]
-            at_high, at_low = first_high[places], first_low[places]
             of_chunk = x[chunk * per_chunk : (chunk + 1) * per_chunk]
-            quantized = np.empty(4 * count, np.float32)
-            for run in range(-(-per_chunk // (4 * count))):
-                xs = of_chunk[4 * count * run : 4 * count * (run + 1)]
+            for run in range(-(-per_chunk // length)):
+                xs = of_chunk[run * length : (run + 1) * length]
+                values = quantized[: xs.size]
                 for i in range(xs.size // 4):
                     i0 = UINT(4) * UINT(i)
                     i1, i2, i3 = i0 + UINT(1), i0 + UINT(2), i0 + UINT(3)
@@ -147,20 +145,20 @@ def statistics_kernel(nearest: bool) -> Any:
                     x0, x1 = _fp10a(xs[i0], nearest), _fp10a(xs[i1], nearest)
                     x2, x3 = _fp10a(xs[i2], nearest), _fp10a(xs[i3], nearest)
                     unit = _unit_bits(x0, x1, x2, x3, _LEAST_A, _BELOW_A)
-                    c0 = UINT(i)
-                    quantized[c0] = _truncated(x0, unit)
-                    quantized[c0 + UINT(count)] = _truncated(x1, unit)
-                    quantized[c0 + UINT(2 * count)] = _truncated(x2, unit)
-                    quantized[c0 + UINT(3 * count)] = _truncated(x3, unit)
-                length = xs.size // 4
-                for member in range(4):
-                    for i in range(member * count, member * count + length):
-                        value = quantized[i]
-                        sums[i] += value
-                        at_high[i] = run if value > highest[i] else at_high[i]
-                        highest[i] = value if value > highest[i] else highest[i]
-                        at_low[i] = run if value < lowest[i] else at_low[i]
-                        lowest[i] = value if value < lowest[i] else lowest[i]
+                    values[i0], values[i1] = _truncated(x0, unit), _truncated(x1, unit)
+                    values[i2], values[i3] = _truncated(x2, unit), _truncated(x3, unit)
+                places = slice(chunk * length, chunk * length + xs.size)
+                sums, highest, lowest = total[places], high[places], low[places]
+                at_high, at_low = first_high[places], first_low[places]
+                for i in range(values.size):
+                    sums[i] += values[i]
+                now = I32(run)
+                for i in range(values.size):
+                    above, below = values[i] > highest[i], values[i] < lowest[i]
+                    at_high[i] = now if above else at_high[i]
+                    highest[i] = values[i] if above else highest[i]
+                    at_low[i] = now if below else at_low[i]
+                    lowest[i] = values[i] if below else lowest[i]
         return magnitude
 
     return kernel(statistics)
@@ -170,17 +168,17 @@ def statistics_kernel(nearest: bool) -> Any:
 def gradient_sums_kernel(nearest: bool) -> Any:
     """Step 1 backward of flat channels-last g: fills h, and adds h and h * xhat to their lanes.
 
-    Lanes are [member, group of a run]; a run has as many positions as the vector unit has lanes. Returns the
-    bits of the largest magnitude.
+    Lanes are as long as a run, which has as many positions as the vector unit has lanes. Returns the bits of
+    the largest magnitude.
     """
 
     def gradient_sums(g: Any, xhat: Any, h: Any, of_h: Any, of_product: Any) -> Any:
         magnitude = I32(0)
-        count = of_h.size // 4
-        for run in range(-(-g.size // (4 * count))):
-            gs = g[4 * count * run : 4 * count * (run + 1)]
-            hs = h[4 * count * run : 4 * count * (run + 1)]
-            xs = xhat[4 * count * run : 4 * count * (run + 1)]
+        length = of_h.size
+        for run in range(-(-g.size // length)):
+            gs = g[run * length : (run + 1) * length]
+            hs = h[run * length : (run + 1) * length]
+            xs = xhat[run * length : (run + 1) * length]
             for i in range(gs.size // 4):
                 i0 = UINT(4) * UINT(i)
                 i1, i2, i3 = i0 + UINT(1), i0 + UINT(2), i0 + UINT(3)
@@ -188,21 +186,11 @@ def gradient_sums_kernel(nearest: bool) -> Any:
                 g0, g1 = _fp10b(gs[i0], nearest), _fp10b(gs[i1], nearest)
                 g2, g3 = _fp10b(gs[i2], nearest), _fp10b(gs[i3], nearest)
                 unit = _unit_bits(g0, g1, g2, g3, _LEAST_B, _BELOW_B)
-                g0, g1 = _truncated(g0, unit), _truncated(g1, unit)
-                g2, g3 = _truncated(g2, unit), _truncated(g3, unit)
-                hs[i0], hs[i1], hs[i2], hs[i3] = g0, g1, g2, g3
-                c0 = UINT(i)
-                c1 = c0 + UINT(count)
-                c2 = c1 + UINT(count)
-                c3 = c2 + UINT(count)
-                of_h[c0] += g0
-                of_h[c1] += g1
-                of_h[c2] += g2
-                of_h[c3] += g3
-                of_product[c0] += g0 * xs[i0]
-                of_product[c1] += g1 * xs[i1]
-                of_product[c2] += g2 * xs[i2]
-                of_product[c3] += g3 * xs[i3]
+                hs[i0], hs[i1] = _truncated(g0, unit), _truncated(g1, unit)
+                hs[i2], hs[i3] = _truncated(g2, unit), _truncated(g3, unit)
+            for i in range(hs.size):
+                of_h[i] += hs[i]
+                of_product[i] += hs[i] * xs[i]
         return magnitude
 
     return kernel(gradient_sums)
@@ -210,16 +198,11 @@ def gradient_sums_kernel(nearest: bool) -> Any:
 
 @kernel
 def subtract_means(h: Any, mean: Any) -> None:
-    """t = h - a of flat channels-last h, in place; ``mean`` are planes of a run's a."""
-    count = UINT(mean.size // 4)
+    """t = h - a of flat channels-last h, in place; ``mean`` is a for each value of a run."""
     for run in range(-(-h.size // mean.size)):
         hs = h[mean.size * run : mean.size * (run + 1)]
-        for i in range(hs.size // 4):
-            i0, c0 = UINT(4) * UINT(i), UINT(i)
-            hs[i0] -= mean[c0]
-            hs[i0 + UINT(1)] -= mean[c0 + count]
-            hs[i0 + UINT(2)] -= mean[c0 + UINT(2) * count]
-            hs[i0 + UINT(3)] -= mean[c0 + UINT(3) * count]
+        for i in range(hs.size):
+            hs[i] -= mean[i]
 
 
 @cache

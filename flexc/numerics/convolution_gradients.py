@@ -13,6 +13,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.contraction import longest, require_finite_result, run_slices
 from flexc.numerics.convolution_geometry import ConvGeometry
@@ -124,6 +125,10 @@ def _weight_grad_by_positions(
     dtype: FloatDtype,
 ) -> NDArray[np.float32]:
     """A product [O, n] @ [n, taps * C] for each position and run of the batch; padding adds zeros."""
+    if use_compiled():
+        from flexc.numerics.compiled import weight_gradient as compiled
+
+        return compiled.weight_grad_by_positions(g, x, geometry, batch_runs, dtype)
     groups, channels = geometry.group, geometry.w_shape[1]
     outputs, taps = geometry.w_shape[0] // groups, prod(geometry.kernel)
     positions = prod(geometry.y_spatial)

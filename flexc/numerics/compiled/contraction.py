@@ -23,6 +23,7 @@ _VECTOR_BYTES = 64 if _WIDE else 32
 _VECTORS = 2
 _TILE_ROWS = 8 if _WIDE else 4
 _BLOCK_ROWS = 256
+_BLOCK_OUTPUTS = 64
 
 
 def panel_width(dtype: np.dtype[Any]) -> int:
@@ -61,22 +62,27 @@ def contract(
 
 
 def _tile(rows: int) -> Any:
-    """An intrinsic: add the products of one segment to ``rows`` times a panel's width of accumulators."""
+    """An intrinsic: add the products of one segment to ``rows`` times a panel's width of accumulators.
+
+    Along the segment, the elements of a row are ``step`` apart and those of a column ``pitch``.
+    """
 
     @emitted
     def add_tile(
         _typing: Any,
         left: Any,
+        step: Any,
         row_starts: Any,
         row: Any,
         shift: Any,
         panels: Any,
+        pitch: Any,
         panel: Any,
         depth: Any,
         acc: Any,
         width: Any,
     ) -> Any:
-        arguments = (left, row_starts, row, shift, panels, panel, depth, acc, width)
+        arguments = (left, step, row_starts, row, shift, panels, pitch, panel, depth, acc, width)
         return types.void(*arguments), lambda *given: _emit_tile(rows, *given)
 
     return add_tile
@@ -86,8 +92,8 @@ def _emit_tile(rows: int, context: Any, builder: Any, signature: Any, arguments:
     def data(i: int) -> Any:
         return context.make_array(signature.args[i])(context, builder, arguments[i]).data
 
-    left, row_starts, panels, acc = data(0), data(1), data(4), data(7)
-    row, shift, panel, depth, width = (arguments[i] for i in (2, 3, 5, 6, 8))
+    left, row_starts, panels, acc = data(0), data(2), data(5), data(9)
+    step, row, shift, pitch, panel, depth, width = (arguments[i] for i in (1, 3, 4, 6, 7, 8, 10))
     element = ir.FloatType() if signature.args[0].dtype == types.float32 else ir.DoubleType()
     lanes = _VECTOR_BYTES // (4 if element == ir.FloatType() else 8)
     vector, vector32 = ir.VectorType(element, lanes), ir.VectorType(ir.FloatType(), lanes)
@@ -117,13 +123,14 @@ def _emit_tile(rows: int, context: Any, builder: Any, signature: Any, arguments:
     k = builder.phi(index)
     k.add_incoming(index(0), before)
     sums = [[builder.phi(vector) for _ in range(_VECTORS)] for _ in range(rows)]
-    offset = builder.add(panel, builder.mul(k, width))
+    offset = builder.add(panel, builder.mul(k, pitch))
+    along = builder.mul(k, step)
     columns = [load32(panels, builder.add(offset, index(v * lanes)))[0] for v in range(_VECTORS)]
     if element != ir.FloatType():
         columns = [builder.fpext(column, vector) for column in columns]
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
     for start, of_row in zip(starts, sums, strict=True):
-        scalar = builder.load(builder.gep(start, [k]))
+        scalar = builder.load(builder.gep(start, [along]))
         first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.IntType(32)(0))
         spread = builder.shuffle_vector(first, first, zeros)
         for column, total in zip(columns, of_row, strict=True):
@@ -163,11 +170,54 @@ def _contract(
             at = column * depth
             for s in range(starts.size):
                 for row in range(0, tiled, _TILE_ROWS):
-                    _add_tile(left, rows, row, starts[s], panels, at, lengths[s], acc, width)
+                    _add_tile(left, 1, rows, row, starts[s], panels, width, at, lengths[s], acc, width)
                 for row in range(tiled, rows.size):
-                    _add_row(left, rows, row, starts[s], panels, at, lengths[s], acc, width)
+                    _add_row(left, 1, rows, row, starts[s], panels, width, at, lengths[s], acc, width)
                 at += lengths[s] * width
             for row in range(rows.size):
                 of_row = y[block + row]
                 for j in range(min(width, y.shape[1] - column)):
                     of_row[column + j] = acc[row * width + j] + bias[column + j]
+
+
+@kernel
+def correlate(
+    left: Any,
+    step: Any,
+    left_starts: Any,
+    right: Any,
+    pitch: Any,
+    right_starts: Any,
+    runs: Any,
+    width: Any,
+    y: Any,
+) -> None:
+    """y [taps, rows, columns]: for each tap, the sum over runs and positions of rounded products of runs.
+
+    Of a run (start, length), element k of a row is ``left[left_starts[position] + k * step + row]``, that of
+    a column ``right[right_starts[position, tap] + k * pitch + column]``. ``right`` is read up to a panel's
+    ``width`` behind the first column of a panel.
+    """
+    taps, outputs, columns = y.shape
+    for block in range(0, outputs, _BLOCK_OUTPUTS):
+        rows = np.arange(block, min(block + _BLOCK_OUTPUTS, outputs))
+        tiled = rows.size // _TILE_ROWS * _TILE_ROWS
+        size = rows.size * width
+        for column in range(0, columns, width):
+            sums = np.zeros(taps * size, np.float32)
+            for run in range(len(runs)):
+                start, length = runs[run]
+                for position in range(left_starts.size):
+                    shift = left_starts[position] + start * step
+                    for tap in range(taps):
+                        at = right_starts[position, tap] + start * pitch + column
+                        acc = sums[tap * size : (tap + 1) * size]
+                        for row in range(0, tiled, _TILE_ROWS):
+                            _add_tile(left, step, rows, row, shift, right, pitch, at, length, acc, width)
+                        for row in range(tiled, rows.size):
+                            _add_row(left, step, rows, row, shift, right, pitch, at, length, acc, width)
+            for tap in range(taps):
+                for row in range(rows.size):
+                    at = tap * size + row * width
+                    for j in range(min(width, columns - column)):
+                        y[tap, block + row, column + j] = sums[at + j]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from flexc.numerics.aligned import aligned_empty
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.compiled.contraction import contract, panel_width, panels_of
+from flexc.numerics.compiled.offsets import box_offsets, sums_of
 from flexc.numerics.convolution_geometry import ConvGeometry
 from flexc.numerics.convolution_patches import pad_channels_last
 from flexc.numerics.convolution_phases import Phases
@@ -43,8 +44,8 @@ def conv_by_patches(
     """y [N, spatial..., O]; ``runs`` cut the channels of each conv group."""
     padded = pad_channels_last(x.values, geometry, dtype, 0)
     strides = [stride // padded.itemsize for stride in padded.strides]
-    positions = _offsets((len(padded), *geometry.y_spatial), strides[:-1], (1, *geometry.stride))
-    taps = _offsets(geometry.kernel, strides[1:-1], geometry.dilation).tolist()
+    positions = box_offsets((len(padded), *geometry.y_spatial), strides[:-1], (1, *geometry.stride))
+    taps = box_offsets(geometry.kernel, strides[1:-1], geometry.dilation).tolist()
     channels, outputs = w.shape[1], w.shape[0] // geometry.group
     width = panel_width(dtype)
     y = aligned_empty((len(padded), *geometry.y_spatial, w.shape[0]), np.float32)
@@ -79,8 +80,8 @@ def local_grad_by_phases(
     width = panel_width(dtype)
     dx = np.zeros((len(padded), *geometry.x_spatial, geometry.x_shape[1]), np.float32)
     for phase in plan.phases:
-        positions = _offsets((len(padded), *phase.sizes), strides[:-1], (1,) * (1 + len(phase.sizes)))
-        taps = _sums(
+        positions = box_offsets((len(padded), *phase.sizes), strides[:-1], (1,) * (1 + len(phase.sizes)))
+        taps = sums_of(
             [
                 np.multiply(axis.sources, stride)
                 for axis, stride in zip(phase.axes, strides[1:-1], strict=True)
@@ -102,21 +103,6 @@ def local_grad_by_phases(
         if acc is not target:
             target[...] = acc
     return dx
-
-
-def _offsets(sizes: Sequence[int], strides: Sequence[int], steps: Sequence[int]) -> NDArray[np.int64]:
-    """Where the elements of a box lie, ``steps`` apart along each axis, in row-major order."""
-    return _sums(
-        [np.arange(size) * (stride * step) for size, stride, step in zip(sizes, strides, steps, strict=True)]
-    )
-
-
-def _sums(of_axes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The sums of an entry of each axis, in row-major order."""
-    sums = np.zeros(1, np.int64)
-    for entries in of_axes:
-        sums = np.add.outer(sums, entries).reshape(-1)
-    return sums
 
 
 def _panels(w: NDArray[np.float32], cut: Sequence[slice], width: int) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 help:
 	@echo "make demo        compile and run the trained text-direction classifier, in every precision"
 	@echo "make test        the quick tests"
-	@echo "make test-extra  the slow tests and those that need torch"
+	@echo "make test-extra  the slow tests and those that need torch or Chromium"
 	@echo "make check       ruff, mypy, and the wheel in an empty environment"
 	@echo "make format      let ruff rewrite the sources"
 
@@ -20,18 +20,18 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
 	touch $@
 
-$(VENV)/.torch: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -e '.[torch]'
+$(VENV)/.extra: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[torch,browser]'
 	touch $@
 
 demo: $(VENV)/.installed
 	$(BIN)/flexc demo -o demo-out
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 -q -m "not slow and not torch"
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not torch and not browser"
 
-test-extra: $(VENV)/.installed $(VENV)/.torch
-	$(BIN)/python -m pytest -n 2 -q -m "slow or torch"
+test-extra: $(VENV)/.installed $(VENV)/.extra
+	$(BIN)/python -m pytest -n 2 -q -m "slow or torch or browser"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -65,9 +65,18 @@ def diff(a: Path, b: Path, input_path: Path | None, show_all: bool, mappings: bo
 
 
 def _options(a: CompileOptions, b: CompileOptions) -> dict[str, tuple[object, object]]:
-    """The options that differ."""
-    left, right = asdict(a), asdict(b)
-    return {name: (left[name], right[name]) for name in left if left[name] != right[name]}
+    """The options that differ; those of training by names such as ``training.loss``."""
+    left, right = dict(_flat(asdict(a))), dict(_flat(asdict(b)))
+    found = {name: (left.get(name, ABSENT), right.get(name, ABSENT)) for name in (*left, *right)}
+    return {name: (one, other) for name, (one, other) in found.items() if one != other}
+
+
+def _flat(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in options.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", value
 
 
 def _json(

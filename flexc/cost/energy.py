@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
 from math import prod, sqrt
 
 from flexc.cost.clock import Estimate
@@ -12,6 +13,28 @@ from flexc.target.machine import Target
 
 SRAM_REFERENCE_BYTES = 8 * 1024
 WORD_BITS = 32
+
+
+@dataclass(frozen=True)
+class ContractionEnergy:
+    """Where the energy of one contraction goes, pJ."""
+
+    multipliers: float
+    integer_adders: float
+    fp32_adders: float
+    streamed_lines: float
+    """Lines of the streamed operand, read from its buffer."""
+    held_values: float
+    """Values of the held operand, read from its buffer."""
+    accumulators: float
+    """Accumulators read from the psum buffer and written back."""
+    dram: float
+    """Bytes to and from DRAM, the result in fp32."""
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return float(sum(astuple(self)))
 
 
 def multiply_pj(target: Target, a_bits: int, b_bits: int) -> float:
@@ -33,7 +56,14 @@ def sram_pj_per_bit(target: Target, buffer_bytes: int) -> float:
 def contraction_energy_pj(
     problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
 ) -> float:
-    """Multiplies, adds, buffers and DRAM of one contraction, pJ.
+    """All the energy of one contraction, as :func:`contraction_energy` counts it."""
+    return contraction_energy(problem, mapping, target, estimate).total
+
+
+def contraction_energy(
+    problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
+) -> ContractionEnergy:
+    """Multiplies, adds, buffers and DRAM of one contraction.
 
     A line or a held value that several PEs of a core share is read once. Each chained wave reads and writes
     its accumulators once.
@@ -55,12 +85,12 @@ def contraction_energy_pj(
     psum_bits = 2 * partials / chained * WORD_BITS
     streamed, held = ("a", "b") if mapping.stream == "a" else ("b", "a")
     buffers = {"a": target.operand_buffer_bytes, "b": target.held_buffer_bytes}
-    return (
-        problem.macs
-        * (multiply_pj(target, problem.a_bits, problem.b_bits) + target.energy.int32_add_pj.value)
-        + partials * target.energy.fp32_add_pj.value
-        + line_bits * sram_pj_per_bit(target, buffers[streamed])
-        + held_bits * sram_pj_per_bit(target, buffers[held])
-        + psum_bits * sram_pj_per_bit(target, target.psum_buffer_bytes)
-        + estimate.dma_bytes * 8 * target.dram_pj_per_bit
+    return ContractionEnergy(
+        multipliers=problem.macs * multiply_pj(target, problem.a_bits, problem.b_bits),
+        integer_adders=problem.macs * target.energy.int32_add_pj.value,
+        fp32_adders=partials * target.energy.fp32_add_pj.value,
+        streamed_lines=line_bits * sram_pj_per_bit(target, buffers[streamed]),
+        held_values=held_bits * sram_pj_per_bit(target, buffers[held]),
+        accumulators=psum_bits * sram_pj_per_bit(target, target.psum_buffer_bytes),
+        dram=estimate.dma_bytes * 8 * target.dram_pj_per_bit,
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from flexc.diagnostics import Place, error
 from flexc.precision.policy import Operand
 from flexc.training.checkpoint import replace_text
 
@@ -104,6 +105,35 @@ def write_tables(
     replace_text(folder / TIMES_FILE, _csv(times))
     if decisions:
         replace_text(folder / DECISIONS_FILE, _csv(decisions))
+
+
+def read_epochs(folder: Path) -> list[EpochMetrics]:
+    """The epochs of the run in ``folder``.
+
+    Raises CompileError FX570 where there is none yet, and where the table is not one that a run writes.
+    """
+    path = folder / METRICS_FILE
+    if not path.is_file():
+        raise error("FX570", "there is no epoch of a run here", place=Place(str(path)))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise error("FX570", "the run has no epoch yet", place=Place(str(path)))
+    try:
+        return [_epoch(row) for row in rows]
+    except (KeyError, TypeError, ValueError) as cause:
+        raise error("FX570", f"the table is not that of a run: {cause!r}", place=Place(str(path))) from cause
+
+
+def _epoch(row: Mapping[str, str]) -> EpochMetrics:
+    values: dict[str, Any] = {}
+    for one in fields(EpochMetrics):
+        text = row[one.name]
+        if not text and "None" in str(one.type):
+            values[one.name] = None
+        else:
+            values[one.name] = int(text) if str(one.type).startswith("int") else float(text)
+    return EpochMetrics(**values)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

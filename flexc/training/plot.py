@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 from pathlib import Path
 from typing import Any
 
-from flexc.diagnostics import Place, error
+from flexc.diagnostics import error
 from flexc.output_file import write_file
-from flexc.training.metrics import METRICS_FILE
+from flexc.training.metrics import read_epochs
 
 FIGURE_INCHES = (10, 7)
 CURVES = (
@@ -31,19 +30,19 @@ def plot_run(folder: Path, output: Path) -> None:
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise error("FX560", "plots need matplotlib, which is missing", hint="pip install 'flexc[plot]'")
-    rows = _rows(folder / METRICS_FILE)
+    rows = read_epochs(folder)
     from matplotlib.figure import Figure
 
     figure = Figure(FIGURE_INCHES, layout="constrained")
     axes = figure.subplots(2, 2).ravel()
-    epochs = [int(row["epoch"]) for row in rows]
+    epochs = [row.epoch for row in rows]
     for ax, (title, curves) in zip(axes, CURVES, strict=False):
         for column, label in curves:
-            values = [float(row[column] or "nan") for row in rows]
-            if any(value == value for value in values):
-                ax.plot(epochs, values, label=label)
+            values = [getattr(row, column) for row in rows]
+            if any(value is not None for value in values):
+                ax.plot(epochs, [float("nan") if value is None else value for value in values], label=label)
         _finish(ax, title)
-    counts = [[int(row[column]) for row in rows] for column, _ in WIDTHS]
+    counts = [[getattr(row, column) for row in rows] for column, _ in WIDTHS]
     axes[3].stackplot(epochs, counts, labels=[label for _, label in WIDTHS], step="mid")
     _finish(axes[3], "contractions by format")
     write_file(output, lambda path: figure.savefig(path, format="png", metadata={"Software": None}))
@@ -55,12 +54,3 @@ def _finish(ax: Any, title: str) -> None:
     ax.set_ylim(bottom=0)
     if ax.get_legend_handles_labels()[0]:
         ax.legend()
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if path.is_file():
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        if rows:
-            return rows
-    raise error("FX570", "there is no epoch to draw", place=Place(str(path)))

@@ -34,6 +34,7 @@ SAME_LAYER = {
     ("program", "schedule"),
     ("program", "scheduling"),
     ("scheduling", "schedule"),
+    ("analysis", "training"),
     ("tensor_spec", "diagnostics"),
     ("array_files", "diagnostics"),
     ("array_files", "output_file"),

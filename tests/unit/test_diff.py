@@ -78,6 +78,12 @@ def test_an_artefact_does_not_differ_from_itself(folder: Path) -> None:
     assert "block.conv1" in diff(folder, "FB16", "FB16", "--all").stdout
 
 
+def test_options_that_only_one_has_differ(folder: Path) -> None:
+    flexc.compile(folder / "model.onnx", input_shapes={"x": (2, 40, 12, 12)}, output=folder / "shapes")
+    found = json.loads(diff(folder, "FB16", "shapes", "--json").stdout)["options"]
+    assert found == {"input_shapes.x": {"a": "-", "b": [2, 40, 12, 12]}}
+
+
 def test_json_follows_the_schema(folder: Path) -> None:
     result = diff(folder, "FB16", "FB12", "--input", str(folder / "in.npz"), "--json")
     found: dict[str, Any] = json.loads(result.stdout)

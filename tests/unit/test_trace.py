@@ -131,6 +131,8 @@ def test_buffers_never_hold_more_than_they_have(program: Program) -> None:
         Space.PSUM: TARGET.psum_buffer_bytes,
     }
     for space, holdings in activity.holdings.items():
+        assert (holdings.start <= holdings.end).all()
+        assert holdings.end.max() <= activity.timeline.cycles
         peaks = peak_occupancy(holdings, edges)
         assert 0 < peaks.max() <= limits[space]
         coarse = peak_occupancy(holdings, stretch_edges(activity.timeline.cycles, 7))

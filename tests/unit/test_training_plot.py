@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from flexc.diagnostics import CompileError
-from flexc.training.metrics import METRICS_FILE
+from flexc.training.metrics import METRICS_FILE, EpochMetrics, write_tables
 from flexc.training.plot import plot_run
 
-HEADER = (
-    "epoch,train_loss,train_accuracy,test_accuracy,error_activation,error_weight,error_gradient,"
-    "bits_16,bits_8,bits_4\n"
+EPOCHS = (
+    EpochMetrics(1, 10, 0.1, 2.0, None, 0.5, 0.1, 0.2, None, 3, 0, 0, None, None),
+    EpochMetrics(2, 20, 0.1, 1.0, None, 0.75, 0.1, 0.2, None, 0, 1, 2, None, None),
 )
 
 
 def test_a_picture_the_same_each_time(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    (tmp_path / METRICS_FILE).write_text(HEADER + "1,2.0,,0.5,0.1,0.2,,3,0,0\n2,1.0,,0.75,0.1,0.2,,0,1,2\n")
+    write_tables(tmp_path, EPOCHS, [1.0, 1.0], 10, [])
     for name in ("a.png", "b.png"):
         plot_run(tmp_path, tmp_path / name)
     first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))

@@ -1,0 +1,181 @@
+"""The figures of the report, made by plotly.
+
+Plotly reads tags and entities in texts, so every name of the user's goes through :func:`literal`.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from flexc.analysis.activity_counters import bytes_per_cycle, peak_occupancy, stretch_edges
+from flexc.analysis.energy_breakdown import COMPONENTS
+from flexc.analysis.roofline import Roofline
+from flexc.analysis.trace import DRAM_COUNTERS
+from flexc.backends.stream.activity import Activity
+from flexc.backends.stream.isa import ENGINES, Space
+from flexc.schedule import GroupSchedule, Schedule
+from flexc.target.machine import Target
+
+STRETCHES = 2000
+"""Points of each counter over the program."""
+SHOWN_LAYERS = 40
+"""Layers with the most energy that have a bar of their own."""
+MARGIN = {"l": 70, "r": 20, "t": 50, "b": 50}
+
+
+def literal(text: str) -> str:
+    """A name as plotly shows it letter by letter."""
+    return html.escape(text, quote=False)
+
+
+def part_of(group: GroupSchedule) -> str:
+    """The pass of a group's contraction, or the kind of a group without one."""
+    return group.contractions[0].training_pass if group.contractions else group.kind
+
+
+def assumed(target: str) -> str:
+    """What is written behind every figure that rests on rates or energies of the target."""
+    return f"assumed: {literal(target)}"
+
+
+def roofline_figure(roofline: Roofline) -> go.Figure:
+    """Roofs of each mode, and a point for each group with contractions; its custom datum is the group."""
+    figure = go.Figure()
+    intensities = [point.macs_per_byte for point in roofline.points] or [1.0]
+    ridges = [roof.gigamacs_per_second / roofline.dram_gigabytes_per_second for roof in roofline.roofs]
+    low, high = min(*intensities, *ridges) / 4, max(*intensities, *ridges) * 4
+    for roof in roofline.roofs:
+        corner = roof.gigamacs_per_second / roofline.dram_gigabytes_per_second
+        xs = sorted({low, corner, high})
+        label = f"roof of {roof.mode}"
+        figure.add_scatter(x=xs, y=[roofline.bound(roof, x) for x in xs], mode="lines", name=label)
+    for mode in dict.fromkeys(point.mode for point in roofline.points):
+        points = [point for point in roofline.points if point.mode == mode]
+        figure.add_scatter(
+            x=[point.macs_per_byte for point in points],
+            y=[point.gigamacs_per_second for point in points],
+            mode="markers",
+            name=f"layers in {mode}",
+            customdata=[point.group for point in points],
+            text=[f"{literal(point.layer)} ({point.part})" for point in points],
+            hovertemplate="%{text}<br>%{x:.3g} MACs a byte, %{y:.4g} GMAC/s<extra></extra>",
+        )
+    figure.update_layout(
+        title=f"Roofline ({assumed(roofline.target)})", margin=MARGIN, legend={"orientation": "h", "y": -0.2}
+    )
+    figure.update_xaxes(type="log", title="MACs per DRAM byte, in the direction that moves more")
+    figure.update_yaxes(type="log", title="10^9 MACs a second")
+    return figure
+
+
+def energy_figure(schedule: Schedule, energies: Mapping[int, Mapping[str, float]]) -> go.Figure:
+    """Energy by component: of the program, and of the layers that take most of it."""
+    labels = {group.index: f"{literal(group.label)} ({part_of(group)})" for group in schedule.groups}
+    by_layer: dict[str, dict[str, float]] = {}
+    for index, parts in energies.items():
+        sums = by_layer.setdefault(labels[index], dict.fromkeys(COMPONENTS, 0.0))
+        for name, energy in parts.items():
+            sums[name] += energy
+    largest = sorted(by_layer, key=lambda layer: -sum(by_layer[layer].values()))
+    chosen = [layer for layer in by_layer if layer in set(largest[:SHOWN_LAYERS])]
+    figure = make_subplots(1, 2, column_widths=[0.25, 0.75], shared_yaxes=False)
+    for number, (name, words) in enumerate(COMPONENTS.items()):
+        total = sum(parts[name] for parts in energies.values()) / 1e6
+        style = {
+            "name": words,
+            "legendgroup": name,
+            "marker_color": COLOURS[number],
+            "hovertemplate": f"%{{x}}<br>{words}: %{{y:.4g}} uJ<extra></extra>",
+        }
+        figure.add_bar(x=["all"], y=[total], showlegend=False, row=1, col=1, **style)
+        amounts = [by_layer[layer][name] / 1e6 for layer in chosen]
+        figure.add_bar(x=chosen, y=amounts, row=1, col=2, **style)
+    title = f"Energy ({assumed(schedule.target)})"
+    figure.update_layout(barmode="stack", title=title, margin={**MARGIN, "b": 140})
+    figure.update_yaxes(title="uJ", row=1, col=1)
+    return figure
+
+
+COLOURS = ("#4c78a8", "#9ecae9", "#72b7b2", "#f58518", "#ffbf79", "#b279a2", "#79706e", "#54a24b", "#e45756")
+
+
+def timeline_figure(schedule: Schedule, activity: Activity, target: Target) -> go.Figure:
+    """Engines at work by group, what the buffers hold and what the DRAM moves, over one axis of cycles."""
+    figure = make_subplots(
+        3, 1, shared_xaxes=True, row_heights=[0.46, 0.27, 0.27], vertical_spacing=0.05,
+        subplot_titles=("first start to last end of each group", "peak in a core's buffers", "DRAM"),
+    )  # fmt: skip
+    ordered = sorted(schedule.groups, key=part_of)
+    for number, (part, some) in enumerate(groupby(ordered, key=part_of)):
+        groups = list(some)
+        uses = [(group, name, group.engines[name]) for group in groups for name in group.engines]
+        figure.add_bar(
+            orientation="h",
+            base=[use.start_cycle for _, _, use in uses],
+            x=[use.end_cycle - use.start_cycle for _, _, use in uses],
+            y=[name for _, name, _ in uses],
+            customdata=[group.index for group, _, _ in uses],
+            text=[f"{literal(group.label)} ({part}), at work {use.busy_cycles:,}" for group, _, use in uses],
+            hovertemplate="%{text} cycles<br>%{base:,} and %{x:,} cycles from there<extra>%{y}</extra>",
+            textposition="none",
+            marker={"color": COLOURS[number % len(COLOURS)], "line": {"width": 0.5, "color": "white"}},
+            name=part,
+            row=1,
+            col=1,
+        )
+    edges = stretch_edges(schedule.cycles, STRETCHES)
+    for space, holdings in activity.holdings.items():
+        size = _size_bytes(target, space)
+        share = np.round(peak_occupancy(holdings, edges) / size, 4)
+        figure.add_scatter(
+            x=edges[:-1].tolist(), y=share.tolist(), line={"shape": "hv", "width": 1}, row=2, col=1,
+            name=f"{space.name.lower()} buffer, of {size:,} bytes",
+        )  # fmt: skip
+    for engine, name in DRAM_COUNTERS.items():
+        rates = bytes_per_cycle(activity.executions[engine], edges) * target.clock_mhz / 1e3
+        figure.add_scatter(
+            x=edges[:-1].tolist(),
+            y=np.round(rates, 3).tolist(),
+            line={"shape": "hv", "width": 1},
+            row=3,
+            col=1,
+            name=name,
+        )
+    figure.update_layout(
+        title=f"Timeline: drag to zoom, double click to see all ({assumed(schedule.target)})",
+        barmode="overlay", height=780, margin={**MARGIN, "t": 90},
+    )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=list(reversed(ENGINES)), row=1, col=1)
+    figure.update_yaxes(title="share", tickformat=".0%", range=[0, 1.02], row=2, col=1)
+    figure.update_yaxes(title="GB/s", rangemode="tozero", row=3, col=1)
+    figure.update_xaxes(range=[0, schedule.cycles])
+    figure.update_xaxes(title="cycles", row=3, col=1)
+    return figure
+
+
+def _size_bytes(target: Target, space: Space) -> int:
+    sizes = {
+        Space.OPERAND: target.operand_buffer_bytes,
+        Space.HELD: target.held_buffer_bytes,
+        Space.PSUM: target.psum_buffer_bytes,
+    }
+    return sizes[space]
+
+
+def course_figure(
+    title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]]
+) -> go.Figure:
+    """Curves over the epochs of a training run."""
+    figure = go.Figure()
+    for name, values in curves.items():
+        figure.add_scatter(x=list(epochs), y=list(values), mode="lines+markers", name=name)
+    figure.update_layout(title=title, margin=MARGIN)
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(rangemode="tozero")
+    return figure

@@ -1,0 +1,177 @@
+"""The report's page without a browser: whole, offline and harmless, and its figures are the schedule's."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import flexc
+from flexc.analysis.energy_breakdown import COMPONENTS, energy_breakdown, mappings_by_group
+from flexc.analysis.report.page import report_page, script_json
+from flexc.analysis.roofline import roofline_of
+from flexc.cli import main
+from flexc.cost.clock import estimate
+from flexc.diagnostics import CompileError
+from flexc.program import Program
+from flexc.target import load_target
+from flexc.training.metrics import EpochMetrics, read_epochs, write_tables
+from tests.inspected_model import residual_model
+from tests.marked_up_model import MARK, marked_up_model
+from tests.onnx_models import save
+
+TARGET = load_target("flexblock")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    return flexc.compile(save(residual_model(), tmp_path_factory.mktemp("report")))
+
+
+def epoch(number: int, error: float | None) -> EpochMetrics:
+    return EpochMetrics(number, number * 10, 0.1, 1.5, None, 0.5, error, error, None, 1, 2, 3, 100, None)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    write_tables(tmp_path, [epoch(1, None), epoch(2, 0.25)], [1.0, 1.0], 10, [])
+    return tmp_path
+
+
+class Page(HTMLParser):
+    """Elements of a page, its texts, and the JSON of its script."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[str] = []
+        self.report: dict[str, Any] = {}
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._open = "report" if dict(attrs).get("id") == "report-data" else tag
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open == "report":
+            self.report = json.loads(data)
+        elif self._open == "td":
+            self.cells[-1] += data
+
+
+def test_the_page_is_whole_and_loads_nothing(program: Program) -> None:
+    page = Page(report_page(program))
+    assert not [tag for tag, attrs in page.elements if {"src", "srcset", "action"} & set(attrs)]
+    links = [attrs["href"] for _, attrs in page.elements if "href" in attrs]
+    assert links == ["data:,"]
+    assert {attrs.get("id") for tag, attrs in page.elements if tag == "div"} >= set(page.report["figures"])
+    assert sum(tag == "tr" and "data-group" in attrs for tag, attrs in page.elements) == len(
+        program.schedule.groups
+    )
+
+
+def test_what_rests_on_assumptions_is_marked(program: Program) -> None:
+    page = Page(report_page(program))
+    summary = page.cells[: page.cells.index("0")]
+    marks = dict(zip(summary[0::3], summary[2::3], strict=True))
+    assert {name for name, basis in marks.items() if basis != "assumed: flexblock"} == {
+        "policy",
+        "multiply-accumulates",
+    }
+    for name in ("roofline", "energy", "timeline"):
+        assert "assumed: flexblock" in page.report["figures"][name]["layout"]["title"]["text"]
+
+
+def test_markup_in_names_is_text(tmp_path: Path) -> None:
+    marked = flexc.compile(save(marked_up_model(), tmp_path, "<b>&amp;.onnx"))
+    text = report_page(marked)
+    page = Page(text)
+    assert f"first{MARK}" in page.cells
+    assert "<img" not in text
+    assert "<b>&amp;" not in text
+    assert sum(tag == "script" for tag, _ in page.elements) == 3
+    label = html.escape(f"first{MARK} (forward)", quote=False)
+    assert label in page.report["figures"]["roofline"]["data"][-1]["text"]
+    assert label in page.report["figures"]["energy"]["data"][1]["x"]
+    assert page.report["layers"]["1"]["title"] == f"first{MARK} (forward)"
+
+
+def test_json_in_a_script_keeps_its_meaning_without_markup() -> None:
+    content = {"</script><!--": ["&amp;", "\u2028", '"<']}
+    text = script_json(content)
+    assert not re.search("[<>&\u2028]", text)
+    assert json.loads(text) == content
+
+
+def test_the_energy_is_that_of_the_schedule_but_for_the_dram_simulated(program: Program) -> None:
+    schedule = program.schedule
+    energies = energy_breakdown(program.graph, schedule, TARGET)
+    assert set(energies) == {group.index for group in schedule.groups}
+    mapped = mappings_by_group(program.graph)
+    for group in schedule.groups:
+        parts = energies[group.index]
+        assert set(parts) == set(COMPONENTS)
+        moved = group.read_bytes + group.written_bytes
+        assert parts["dram"] == moved * 8 * TARGET.dram_pj_per_bit
+        closed = sum(estimate(*one, TARGET).dma_bytes for one in mapped.get(group.index, ()))
+        on_chip = sum(parts.values()) - parts["dram"]
+        wanted = sum(one.energy_pj for one in group.contractions) - closed * 8 * TARGET.dram_pj_per_bit
+        assert on_chip == pytest.approx(wanted)
+
+
+def test_no_layer_lies_above_its_roof(program: Program) -> None:
+    roofline = roofline_of(program.schedule, TARGET)
+    assert [roof.mode for roof in roofline.roofs] == ["FB12", "FB16", "FB24"]
+    assert [roof.gigamacs_per_second for roof in roofline.roofs] == [6912.0, 1728.0, 432.0]
+    roofs = {roof.mode: roof for roof in roofline.roofs}
+    assert [point.layer for point in roofline.points] == ["block.conv1", "block.conv2", "fc"]
+    for point in roofline.points:
+        assert 0 < point.gigamacs_per_second <= roofline.bound(roofs[point.mode], point.macs_per_byte)
+
+
+def test_a_training_run_adds_its_course(program: Program, run: Path) -> None:
+    page = Page(report_page(program, run))
+    curves = page.report["figures"]["zero-setting"]["data"]
+    assert [(curve["name"], curve["x"], curve["y"]) for curve in curves] == [
+        ("activations", [1, 2], [None, 0.25]),
+        ("weights", [1, 2], [None, 0.25]),
+    ]
+    assert [curve["name"] for curve in page.report["figures"]["accuracy"]["data"]] == ["test"]
+    assert [one.error_activation for one in read_epochs(run)] == [None, 0.25]
+
+
+def test_a_folder_that_is_no_run_is_an_error(program: Program, run: Path) -> None:
+    with pytest.raises(CompileError, match="FX570"):
+        report_page(program, run / "nowhere")
+    (run / "metrics.csv").write_text("epoch,step\n1,2\n")
+    with pytest.raises(CompileError, match="FX570"):
+        report_page(program, run)
+
+
+def test_the_command_writes_equal_pages(program: Program, tmp_path: Path) -> None:
+    program.save(tmp_path / "a")
+    pages = []
+    for name in ("one.html", "other.html"):
+        result = CliRunner().invoke(main, ["report", str(tmp_path / "a"), "-o", str(tmp_path / name)])
+        assert (result.exit_code, result.stdout) == (0, f"wrote {tmp_path / name}\n")
+        pages.append((tmp_path / name).read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_without_plotly_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = CliRunner().invoke(main, ["report", "a", "-o", "b.html"])
+    assert result.exit_code == 1
+    assert "error[FX555]: reports need plotly" in result.stderr

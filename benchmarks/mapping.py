@@ -57,7 +57,7 @@ def main(network: str, batch: int, policy: str, target: str) -> None:
     taken = []
     for problem in problems:
         start = time.perf_counter()
-        search.__wrapped__(problem, machine)
+        search(problem, machine)
         taken.append(time.perf_counter() - start)
     click.echo(f"{len(problems)} distinct contractions of a training step of {network} at batch {batch}")
     click.echo(f"search, median    {1e3 * statistics.median(taken):8.1f} ms")

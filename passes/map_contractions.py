@@ -4,8 +4,7 @@
 
 A local gradient of a convolution has a mapping for each phase of its stride, in an array.
 
-Illegal for what the machine cannot hold or multiply: an error for each op, all reported together. What a
-legality check of its own finds wrong with a mapping is a bug of the search, and an exception.
+Illegal for what the machine cannot hold or multiply: an error for each op, all reported together.
 """
 
 from __future__ import annotations
@@ -28,11 +27,10 @@ from flexc.ir.bfp import (
 )
 from flexc.ir.mapping import Mapping, MappingAttr
 from flexc.ir.program import Graph
+from flexc.mapping.cache import find_mapping
 from flexc.mapping.from_gradients import ConvGradientOp, gradient_problems
 from flexc.mapping.from_ir import ContractionOp, problem_of
-from flexc.mapping.legality import check
 from flexc.mapping.problem import ContractionProblem
-from flexc.mapping.search import search
 from flexc.passes.base import Pass
 from flexc.target import Target, load_target
 
@@ -83,16 +81,8 @@ def mappings_of(op: Operation) -> tuple[Mapping, ...]:
 
 
 def _attribute(op: ContractionOp | ConvGradientOp, target: Target) -> Attribute:
-    mappings = [MappingAttr(_mapping_of(problem, target)) for problem in problems_of(op)]
+    mappings = [MappingAttr(find_mapping(problem, target)) for problem in problems_of(op)]
     return ArrayAttr(mappings) if isinstance(op, ConvLocalGradOp) else mappings[0]
-
-
-def _mapping_of(problem: ContractionProblem, target: Target) -> Mapping:
-    mapping = search(problem, target)
-    violations = check(problem, mapping, target)
-    if violations:
-        raise AssertionError(f"{problem.describe()}: illegal mapping {mapping}: {'; '.join(violations)}")
-    return mapping
 
 
 def _following_group(op: ContractionOp) -> int | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from flexc.mapping.cache import VARIABLE
 
 GOLDEN_ROOT = Path(__file__).parent / "golden"
 
@@ -30,6 +33,14 @@ class Golden:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files instead of comparing")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def mapping_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of mappings for this session alone, so that tests neither see nor change the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

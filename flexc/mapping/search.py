@@ -7,7 +7,6 @@ problem and the target alone.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -38,9 +37,8 @@ FINALISTS = 16
 CHANNEL_DIMS: tuple[Dim, Dim] = ("g", "o")
 
 
-@lru_cache(maxsize=4096)
 def search(problem: ContractionProblem, target: Target) -> Mapping:
-    """The best mapping of ``problem`` on ``target``.
+    """The best mapping of ``problem`` on ``target``; :func:`~flexc.mapping.cache.find_mapping` remembers it.
 
     Raises :class:`CompileError` where the problem cannot run on the machine: mantissa widths that no PE
     multiplies (FX411), integer sums that no accumulator holds (FX412), tiles that no buffer holds (FX413).

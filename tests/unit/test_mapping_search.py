@@ -112,11 +112,6 @@ def test_same_in_another_process() -> None:
     assert found.stdout.strip() == str(search(LAYERS["ragged_k"], FLEXBLOCK))
 
 
-def test_a_second_search_is_read_from_the_cache() -> None:
-    first = search(LAYERS["resnet_3x3"], FLEXBLOCK)
-    assert search(LAYERS["resnet_3x3"], load_target("flexblock")) is first
-
-
 def test_dram_loops() -> None:
     problem = conv_problem((1, 64, 8, 8), 32, (3, 3), pad=1)
     mapping = Mapping(

@@ -1,7 +1,7 @@
 """Where the energy of a program goes, by group and component.
 
 Contractions are closed forms of their mappings; DRAM is what the simulation moved. Converter, vector unit and
-LightNorm unit have no entry in the energy tables and are left out. Every energy is the target's assumption.
+LightNorm unit are left out. Every energy is the target's assumption.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from flexc.cost.clock import estimate
-from flexc.cost.energy import contraction_energy
+from flexc.cost.energy import contraction_energy, dram_energy
 from flexc.ir import bfp
 from flexc.ir.mapping import Mapping as LoopNest
 from flexc.ir.placement import group_of
@@ -24,10 +24,13 @@ CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGra
 COMPONENTS = {
     "multipliers": "multipliers",
     "integer_adders": "integer adders",
+    "integer_accumulators": "integer accumulators",
     "fp32_adders": "fp32 adders",
+    "operand_registers": "operand registers",
     "streamed_lines": "streamed lines",
     "held_values": "held values",
     "accumulators": "accumulators",
+    "transfer_buffers": "buffers of transfers",
     "dram": "DRAM",
 }
 """Fields of :class:`~flexc.cost.energy.ContractionEnergy` in words."""
@@ -43,7 +46,9 @@ def energy_breakdown(graph: Graph, schedule: Schedule, target: Target) -> dict[i
                 found[index][name] += energy
     for group in schedule.groups:
         moved = group.read_bytes + group.written_bytes
-        found[group.index]["dram"] = moved * 8 * target.dram_pj_per_bit
+        transfers = dram_energy(target, moved)
+        found[group.index]["dram"] = transfers.dram
+        found[group.index]["transfer_buffers"] = transfers.buffers
     return dict(found)
 
 

@@ -18,7 +18,6 @@ from flexc.training.plot import plot_run
 from flexc.training.precision_control import ControlOptions
 from flexc.training.run import Outcome, train
 from flexc.training.settings import RunSettings
-from flexc.training.signals import Signal
 
 DYNAMIC = "dynamic"
 INTERRUPTED_STATUS = 130
@@ -98,12 +97,6 @@ _COUNT = click.IntRange(min=1)
     "--zse-settle", type=click.IntRange(min=0), default=_CONTROL.settle, show_default=True, metavar="PERIODS",
     help="dynamic: first periods that change nothing.",
 )  # fmt: skip
-@click.option(
-    "--zse-signal", type=click.Choice([one.value for one in Signal]), default=_CONTROL.signal.value,
-    show_default=True,
-    help="dynamic: errors of the operands, or the published emulator's signals (weight, input gradient, "
-    "weight gradient).",
-)  # fmt: skip
 def train_command(
     model: Path,
     data: str,
@@ -134,7 +127,6 @@ def train_command(
     zse_hold: int,
     zse_period: int,
     zse_settle: int,
-    zse_signal: str,
 ) -> None:
     """Train the ONNX file MODEL on the executor; its batch must be open or that of --batch.
 
@@ -171,7 +163,7 @@ def train_command(
             freeze=freeze,
             seed=seed,
         ),
-        control=ControlOptions(zse_low, zse_high, zse_hold, zse_period, zse_settle, Signal(zse_signal))
+        control=ControlOptions(zse_low, zse_high, zse_hold, zse_period, zse_settle)
         if policy == DYNAMIC
         else None,
     )

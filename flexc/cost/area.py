@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields, replace
 
+import numpy as np
+
 from flexc.target.baseline import Array, Baseline, ChunkSerial, ReductionTree
 from flexc.target.machine import BITS_PER_MULTIPLIER, Target
 from flexc.target.tables import AreaTable
@@ -102,25 +104,29 @@ def _sums_in_fp32(baseline: Baseline) -> bool:
 
 
 def resized(baseline: Baseline, cells: int) -> Array:
-    """The array of ``baseline`` with at most ``cells`` cells, a grid as square as multiples of 8 allow.
-
-    Of the grids whose sides differ by a factor of two at most, the one with the most cells.
-    """
+    """The array of ``baseline`` with at most ``cells`` cells; a grid is that of :func:`best_grid`."""
     if isinstance(baseline.array, ReductionTree):
         return replace(baseline.array, pes=max(1, cells))
     rows, columns = best_grid(cells)
     return replace(baseline.array, rows=rows, columns=columns)
 
 
+GRID_STEP = 4
+GRID_WASTE = 0.03
+
+
 def best_grid(cells: int) -> tuple[int, int]:
-    """Rows and columns of the grid that :func:`resized` chooses."""
-    step = 8 if cells >= 64 else 1
-    grids = []
-    for rows in range(step, cells // step + 1, step):
-        columns = cells // rows // step * step
-        if columns and max(rows, columns) <= 2 * min(rows, columns):
-            grids.append((rows * columns, -abs(rows - columns), rows, columns))
-    if not grids:
+    """Rows and columns of a grid of at most ``cells`` cells, multiples of 4 from 16 cells on.
+
+    The squarest of those that have nearly as many cells as any whose sides differ by a factor of two at most.
+    """
+    step = GRID_STEP if cells >= GRID_STEP**2 else 1
+    rows = np.arange(step, cells // step + 1, step)
+    columns = cells // rows // step * step
+    even = np.maximum(rows, columns) <= 2 * np.minimum(rows, columns)
+    if not even.any():
         return 1, max(1, cells)
-    _, _, rows, columns = max(grids)
-    return rows, columns
+    rows, columns = rows[even], columns[even]
+    enough = rows * columns >= (1 - GRID_WASTE) * (rows * columns).max()
+    squarest = int(np.lexsort((-rows * columns, np.where(enough, abs(rows - columns), cells)))[0])
+    return int(rows[squarest]), int(columns[squarest])

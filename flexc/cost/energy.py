@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass
 from math import prod, sqrt
 
 from flexc.cost.clock import Estimate
+from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.cost.tile_cycles import STREAMED_OUTPUTS, chain_factor
 from flexc.ir.mapping import Mapping
 from flexc.mapping.problem import ContractionProblem
@@ -21,13 +22,19 @@ class ContractionEnergy:
 
     multipliers: float
     integer_adders: float
+    integer_accumulators: float
+    """Registers that integer sums are clocked into with every line."""
     fp32_adders: float
+    operand_registers: float
+    """Registers of the PEs that lines and held values are clocked into."""
     streamed_lines: float
     """Lines of the streamed operand, read from its buffer."""
     held_values: float
     """Values of the held operand, read from its buffer."""
     accumulators: float
     """Accumulators read from the psum buffer and written back."""
+    transfer_buffers: float
+    """What passes between DRAM and buffers, on the buffers' side."""
     dram: float
     """Bytes to and from DRAM, the result in fp32."""
 
@@ -53,6 +60,26 @@ def sram_pj_per_bit(target: Target, buffer_bytes: int) -> float:
     return target.energy.sram_read_64_bits_8_kib_pj.value / 64 * sqrt(buffer_bytes / SRAM_REFERENCE_BYTES)
 
 
+def dram_energy(target: Target, transferred_bytes: int) -> EnergyBreakdown:
+    """Bytes to or from DRAM, and through a buffer on the other side."""
+    bits = transferred_bytes * 8
+    per_bit = sram_pj_per_bit(target, target.operand_buffer_bytes)
+    return EnergyBreakdown(dram=bits * target.dram_pj_per_bit, buffers=bits * per_bit)
+
+
+def array_energy(
+    problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
+) -> EnergyBreakdown:
+    """:func:`contraction_energy` by component, traffic with DRAM apart."""
+    found = contraction_energy(problem, mapping, target, estimate)
+    return EnergyBreakdown(
+        multipliers=found.multipliers,
+        adders=found.integer_adders + found.integer_accumulators + found.fp32_adders,
+        lines=found.operand_registers,
+        buffers=found.streamed_lines + found.held_values + found.accumulators,
+    )
+
+
 def contraction_energy_pj(
     problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
 ) -> float:
@@ -63,10 +90,10 @@ def contraction_energy_pj(
 def contraction_energy(
     problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
 ) -> ContractionEnergy:
-    """Multiplies, adds, buffers and DRAM of one contraction.
+    """Multiplies, adds, registers, buffers and DRAM of one contraction.
 
-    A line or a held value that several PEs of a core share is read once. Each chained wave reads and writes
-    its accumulators once.
+    A line or a held value that several PEs of a core share is read once, and clocked into each. Each chained
+    wave reads and writes its accumulators once.
     """
     shape = target.pe_shape(problem.a_bits, problem.b_bits)
     cores = prod(factor.factor for factor in mapping.cores)
@@ -77,20 +104,26 @@ def contraction_energy(
     sharing_line = prod(pe.factor for pe in outputs if pe.dim not in streamed_only and pe.dim != "g")
     lines = estimate.compute.streamed_lines * cores
     interleaved = min(target.integer_accumulators, prod(mapping.tile_of(dim) for dim in streamed_only))
-    line_bits = lines * apart / sharing_line * target.line_bits_per_pe
-    held_bits = lines / interleaved * apart / sharing_held * shape.held_bits
+    line_bits = lines * apart * target.line_bits_per_pe
+    held_bits = lines / interleaved * apart * shape.held_bits
+    sum_bits = lines * apart * shape.units * target.accumulator_bits
     chained = prod(chain_factor(dim, mapping.pes) for dim in ("k", "r", "s"))
     segments = -(-problem.extent("k") // problem.longest_segment) * problem.extent("r") * problem.extent("s")
     partials = problem.outputs * segments
     psum_bits = 2 * partials / chained * WORD_BITS
     streamed, held = ("a", "b") if mapping.stream == "a" else ("b", "a")
     buffers = {"a": target.operand_buffer_bytes, "b": target.held_buffer_bytes}
+    register = target.energy.register_pj_per_bit.value
+    transfers = dram_energy(target, estimate.dma_bytes)
     return ContractionEnergy(
         multipliers=problem.macs * multiply_pj(target, problem.a_bits, problem.b_bits),
         integer_adders=problem.macs * target.energy.int32_add_pj.value,
+        integer_accumulators=sum_bits * register,
         fp32_adders=partials * target.energy.fp32_add_pj.value,
-        streamed_lines=line_bits * sram_pj_per_bit(target, buffers[streamed]),
-        held_values=held_bits * sram_pj_per_bit(target, buffers[held]),
+        operand_registers=(line_bits + held_bits) * register,
+        streamed_lines=line_bits / sharing_line * sram_pj_per_bit(target, buffers[streamed]),
+        held_values=held_bits / sharing_held * sram_pj_per_bit(target, buffers[held]),
         accumulators=psum_bits * sram_pj_per_bit(target, target.psum_buffer_bytes),
-        dram=estimate.dma_bytes * 8 * target.dram_pj_per_bit,
+        transfer_buffers=transfers.buffers,
+        dram=transfers.dram,
     )

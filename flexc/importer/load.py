@@ -15,7 +15,7 @@ from flexc.importer.node import Node
 from flexc.importer.operators import find_importer
 from flexc.importer.opset import model_opset
 from flexc.importer.problems import Problems
-from flexc.importer.tensors import NARROWED, decode
+from flexc.importer.tensors import NARROWED, decode, decode_shape
 from flexc.importer.topology import node_place, sort_nodes
 from flexc.importer.values import Value
 from flexc.ir.program import Graph
@@ -29,18 +29,23 @@ def load_model(
     batch: int | None = None,
     training: bool = False,
     remark: Callable[[Diagnostic], None] | None = None,
+    weights: bool = True,
 ) -> Graph:
     """The graph of an ONNX model with all shapes known.
 
     ``input_shapes`` gives whole shapes by input name, ``batch`` the first dimension of every input that has
     a dynamic one; either also settles other dimensions of the same symbol. ``training`` imports the model for
     a training step: dropouts are kept, batch norms may be in training mode. ``remark`` receives notes that
-    are no errors. Raises CompileError with every problem of the model: codes FX1xx for the file, FX2xx for
+    are no errors. Without ``weights``, floating-point initializers of more than one element are not read, be
+    they inside or outside the file: a placeholder of their shape stands for them.
+
+    Raises CompileError with every problem of the model: codes FX1xx for the file, FX2xx for
     its ops (docs/errors.md). Reads the model and its external data, writes nothing.
     """
     file = Path(path)
     model = read_model(file)
-    return _Importer(model, file, remark, training=training).run(input_shapes or {}, batch)
+    importer = _Importer(model, file, remark, training=training, weights=weights)
+    return importer.run(input_shapes or {}, batch)
 
 
 class _Importer:
@@ -53,12 +58,14 @@ class _Importer:
         remark: Callable[[Diagnostic], None] | None,
         *,
         training: bool,
+        weights: bool,
     ) -> None:
         self._graph = model.graph
         self._file = str(file)
         self._folder = file.parent
         self._remark = remark
         self._training = training
+        self._decode = decode if weights else decode_shape
         self._problems = Problems()
         self._values: dict[str, Value | None] = {}
         self._opset = model_opset(model, Place(self._file))
@@ -102,7 +109,7 @@ class _Importer:
                 continue
             self._values[tensor.name] = None
             with self._problems.collect():
-                array = decode(tensor, self._folder, place)
+                array = self._decode(tensor, self._folder, place)
                 self._values[tensor.name] = Value.constant(tensor.name, array, is_checked=array.size > 1)
             narrowed += tensor.data_type in NARROWED
         if narrowed:

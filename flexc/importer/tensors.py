@@ -50,6 +50,9 @@ NUMPY_TYPES: dict[Element, np.dtype[np.generic]] = {
 }
 ELEMENT_OF_TYPE: dict[np.dtype[np.generic], Element] = {dtype: name for name, dtype in NUMPY_TYPES.items()}
 
+PLACEHOLDER = np.float32(0.5)
+"""Stands for weights that are not read: neither 0 nor 1, which passes simplify."""
+
 
 def type_name(data_type: int) -> str:
     """ONNX's name of an element type, in lower case; its number where it has none."""
@@ -90,6 +93,19 @@ def decode(tensor: onnx.TensorProto, folder: Path, place: Place) -> Array:
     if array.size > 1:
         require_finite(array, tensor.name, place)
     return array
+
+
+def decode_shape(tensor: onnx.TensorProto, folder: Path, place: Place) -> Array:
+    """As :func:`decode`, but of a floating-point tensor of more than one element only its shape is real.
+
+    Nothing of it is read or allocated.
+    """
+    shape = tuple(tensor.dims)
+    is_weight = element_of(tensor.data_type, f"tensor '{tensor.name}'", place) == "f32" and prod(shape) > 1
+    if not is_weight or any(extent < 0 for extent in shape):
+        return decode(tensor, folder, place)
+    require_tensor_fits(shape, place, f"tensor '{tensor.name}'")
+    return np.broadcast_to(PLACEHOLDER, shape)
 
 
 def require_finite(array: Array, name: str, place: Place) -> None:

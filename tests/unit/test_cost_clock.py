@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexc.cost.clock import dma_cycles, estimate
-from flexc.cost.energy import contraction_energy_pj, multiply_pj, sram_pj_per_bit
+from flexc.cost.energy import array_energy, contraction_energy_pj, dram_energy, multiply_pj, sram_pj_per_bit
 from flexc.cost.tile_cycles import CoreRates, TileCycles, core_rates, tile_compute_cycles
 from flexc.ir.mapping import DIMS, OUTPUT_DIMS, Dim, Factor, Mapping, PeFactor
 from flexc.mapping.loops import A_DIMS, B_DIMS
@@ -365,6 +365,11 @@ def test_energy() -> None:
     found = estimate(problem, mapping, FLEXBLOCK)
     energy = contraction_energy_pj(problem, mapping, FLEXBLOCK, found)
     dram = found.dma_bytes * 8 * 4.0
+    parts = array_energy(problem, mapping, FLEXBLOCK, found) + dram_energy(FLEXBLOCK, found.dma_bytes)
+    assert parts.total == pytest.approx(energy)
+    assert parts.dram == pytest.approx(dram)
+    assert min(parts.multipliers, parts.adders, parts.lines, parts.buffers) > 0
+    assert (parts.converters, parts.vector, parts.lightnorm) == (0, 0, 0)
     products = problem.macs * (multiply_pj(FLEXBLOCK, 8, 8) + 0.1)
     assert dram + products < energy < 5 * (dram + products)
     assert contraction_energy_pj(

@@ -102,7 +102,10 @@ def energy_figure(schedule: Schedule, energies: Mapping[int, Mapping[str, float]
     return figure
 
 
-COLOURS = ("#4c78a8", "#9ecae9", "#72b7b2", "#f58518", "#ffbf79", "#b279a2", "#79706e", "#54a24b", "#e45756")
+COLOURS = (
+    *("#4c78a8", "#9ecae9", "#72b7b2", "#f58518", "#ffbf79", "#b279a2"),
+    *("#79706e", "#54a24b", "#e45756", "#d8b5a5"),
+)
 
 
 def timeline_figure(schedule: Schedule, activity: Activity, target: Target) -> go.Figure:

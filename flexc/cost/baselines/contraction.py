@@ -48,6 +48,10 @@ class BaselineEstimate:
     b_bytes: int
     loads: int
     """Transfers from DRAM."""
+    first_load_cycles: int
+    """Cycles until the first tiles of both operands are on chip."""
+    first_compute_cycles: int
+    """Cycles of the array on one tile, on average."""
     tiles: int
     """Tiles of the result."""
     whole_groups: bool
@@ -112,6 +116,8 @@ def baseline_estimate(problem: ContractionProblem, baseline: Baseline, system: T
         a_bytes=a_sweep(problem, mapping).total_bytes * a_again,
         b_bytes=b_sweep(problem, mapping).total_bytes * b_again,
         loads=PLANES * (a_loads + b_loads) if problem.exponent_bytes else a_loads + b_loads,
+        first_load_cycles=int(transfers.first_load[best]),
+        first_compute_cycles=int(compute[best]) // prod(loop.trips for loop in loops),
         tiles=prod(loop.trips for loop in loops if loop.dim in OUTPUT_DIMS),
         whole_groups=bool(holds_whole_groups(problem, mapping.tile_of("g"), mapping.tile_of("o"))),
     )

@@ -1,0 +1,1 @@
+"""FlexBlock beside other accelerators: what a model asks for, what each machine takes for it."""

@@ -1,0 +1,172 @@
+"""Machines as the comparison sees them: what a contraction takes, how wide tensors and operands are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, prod
+from typing import Protocol
+
+from flexc.analysis.comparison.workload import BlockOperand, Tensor
+from flexc.cost.area import DatapathArea, baseline_area, flexblock_area
+from flexc.cost.baselines.contraction import baseline_estimate, in_format
+from flexc.cost.baselines.energy import baseline_energy
+from flexc.cost.clock import dma_cycles, estimate
+from flexc.cost.energy import array_energy
+from flexc.cost.energy_breakdown import EnergyBreakdown
+from flexc.ir.placement import PLANE_BITS
+from flexc.mapping.cache import find_mapping
+from flexc.mapping.footprint import holds_whole_groups
+from flexc.mapping.problem import ContractionProblem
+from flexc.target.baseline import Baseline
+from flexc.target.machine import Target
+
+FP32_BITS = 32
+
+
+@dataclass(frozen=True)
+class ContractionCost:
+    """One contraction on one machine, its result apart."""
+
+    compute_cycles: int
+    first_compute_cycles: int
+    load_cycles: int
+    first_load_cycles: int
+    load_bytes: int
+    tiles: int
+    """Tiles of the result."""
+    whole_groups: bool
+    """Whether a tile holds whole groups of the quantization that follows."""
+    energy: EnergyBreakdown
+    """Of the array and its buffers."""
+
+
+class Machine(Protocol):
+    """An array, its number formats, and the machine around it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the target."""
+
+    @property
+    def system(self) -> Target:
+        """Clock, DRAM, buffers and the other engines."""
+
+    @property
+    def area(self) -> DatapathArea:
+        """Area of the whole datapath."""
+
+    def contraction(self, problem: ContractionProblem) -> ContractionCost:
+        """What ``problem`` takes; CompileError where it cannot run."""
+
+    def tensor_bits(self, tensor: Tensor) -> int:
+        """Bits of an element in DRAM."""
+
+    def operand_bits(self, operand: BlockOperand) -> int | None:
+        """Bits of a whole quantized operand in DRAM, exponents included; None where it is not quantized."""
+
+    def quantizes_whole_tensors(self) -> bool:
+        """Whether quantization needs no groups to lie whole in a tile."""
+
+
+@dataclass(frozen=True)
+class FlexBlockMachine:
+    """A FlexBlock target."""
+
+    system: Target
+
+    @property
+    def name(self) -> str:
+        """Name of the target."""
+        return self.system.name
+
+    @cached_property
+    def area(self) -> DatapathArea:
+        """Area of the cores' datapath."""
+        return flexblock_area(self.system)
+
+    def contraction(self, problem: ContractionProblem) -> ContractionCost:
+        """By the best mapping; CompileError FX41x where there is none."""
+        target = self.system
+        mapping = find_mapping(problem, target)
+        found = estimate(problem, mapping, target)
+        chip_g, chip_o = (mapping.tile_of(dim) * mapping.core_factor(dim) for dim in ("g", "o"))
+        return ContractionCost(
+            found.compute_cycles,
+            found.first_compute_cycles,
+            found.load_cycles,
+            found.first_load_cycles,
+            found.a_bytes + found.b_bytes,
+            found.stores,
+            bool(holds_whole_groups(problem, chip_g, chip_o)),
+            array_energy(problem, mapping, target, found),
+        )
+
+    def tensor_bits(self, tensor: Tensor) -> int:
+        """Results are fp32, but for LightNorm's."""
+        return FP32_BITS if tensor.storage == "result" else PLANE_BITS[tensor.storage]
+
+    def operand_bits(self, operand: BlockOperand) -> int | None:
+        """Mantissas and a byte of exponent a group."""
+        return operand.elements * operand.mantissa_bits + 8 * operand.groups
+
+    def quantizes_whole_tensors(self) -> bool:
+        """Groups run along channels or images."""
+        return False
+
+
+@dataclass(frozen=True)
+class BaselineMachine:
+    """A baseline array in place of FlexBlock's cores on ``system``."""
+
+    baseline: Baseline
+    system: Target
+
+    @property
+    def name(self) -> str:
+        """Name of the baseline."""
+        return self.baseline.name
+
+    @cached_property
+    def area(self) -> DatapathArea:
+        """Area of the array, by the table of the system."""
+        return baseline_area(self.baseline, self.system.area)
+
+    def contraction(self, problem: ContractionProblem) -> ContractionCost:
+        """By the best tiles in the baseline's format."""
+        formatted = in_format(problem, self.baseline.numerics)
+        found = baseline_estimate(formatted, self.baseline, self.system)
+        load_bytes = found.a_bytes + found.b_bytes
+        return ContractionCost(
+            found.compute_cycles,
+            found.first_compute_cycles,
+            dma_cycles(self.system, load_bytes, found.loads),
+            found.first_load_cycles,
+            load_bytes,
+            found.tiles,
+            found.whole_groups,
+            baseline_energy(formatted, self.baseline, self.system, found),
+        )
+
+    def tensor_bits(self, tensor: Tensor) -> int:
+        """Results have the baseline's width."""
+        stored: int = self.baseline.numerics.stored_bits
+        return stored if tensor.storage == "result" else PLANE_BITS[tensor.storage]
+
+    def operand_bits(self, operand: BlockOperand) -> int | None:
+        """bf16 results are operands as they are; weights and inputs, fp32, are rounded like any operand."""
+        numerics = self.baseline.numerics
+        if numerics.format == "bf16" and not operand.of_parameter:
+            return None
+        groups = ceil(operand.elements / numerics.group_length) if numerics.group_length else 0
+        return operand.elements * numerics.operand_bits(operand.pass_) + 8 * groups
+
+    def quantizes_whole_tensors(self) -> bool:
+        """Without groups, elements are converted as they come."""
+        return self.baseline.numerics.group_length == 0
+
+
+def chip_buffer_bytes(system: Target) -> int:
+    """All buffers of all cores."""
+    per_core = (system.operand_buffer_bytes, system.held_buffer_bytes, system.psum_buffer_bytes)
+    return prod((system.cores, sum(per_core)))

@@ -1,0 +1,34 @@
+"""Energy by the component that spends it."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, fields
+
+
+@dataclass(frozen=True)
+class EnergyBreakdown:
+    """Energy of some work, pJ, by component."""
+
+    multipliers: float = 0.0
+    adders: float = 0.0
+    """Integer and fp32 adders, and the registers that accumulate."""
+    lines: float = 0.0
+    """Registers that operands, streamed or held, are clocked through."""
+    buffers: float = 0.0
+    dram: float = 0.0
+    converters: float = 0.0
+    vector: float = 0.0
+    lightnorm: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All components."""
+        parts: tuple[float, ...] = astuple(self)
+        return sum(parts)
+
+    def __add__(self, other: EnergyBreakdown) -> EnergyBreakdown:
+        """Both works."""
+        return EnergyBreakdown(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
+
+
+COMPONENTS: tuple[str, ...] = tuple(each.name for each in fields(EnergyBreakdown))

@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from flexc.cli.progress import show_remark
 from flexc.cli.training_options import training_options
 from flexc.cli.training_progress import observing
 from flexc.options import BatchNorm, Profile, TrainingOptions
@@ -17,6 +18,7 @@ from flexc.training.learning_rate import LearningRate, Schedule
 from flexc.training.plot import plot_run
 from flexc.training.precision_control import ControlOptions
 from flexc.training.run import Outcome, train
+from flexc.training.scalars import writing_scalars
 from flexc.training.settings import RunSettings
 
 DYNAMIC = "dynamic"
@@ -167,7 +169,11 @@ def train_command(
         if policy == DYNAMIC
         else None,
     )
-    with _stop_on_signal() as stop, observing(epochs) as observer:
+    with (
+        _stop_on_signal() as stop,
+        observing(epochs) as progress,
+        writing_scalars(folder, progress, show_remark) as observer,
+    ):
         outcome = train(settings, folder, resume=resume, observer=observer, stop=stop)
     _finish(outcome, folder)
     if plot is not None:

@@ -20,6 +20,7 @@ from flexc.training.precision_control import ControlOptions
 from flexc.training.run import Outcome, train
 from flexc.training.scalars import writing_scalars
 from flexc.training.settings import RunSettings
+from flexc.training.signals import Signal
 
 DYNAMIC = "dynamic"
 INTERRUPTED_STATUS = 130
@@ -99,6 +100,12 @@ _COUNT = click.IntRange(min=1)
     "--zse-settle", type=click.IntRange(min=0), default=_CONTROL.settle, show_default=True, metavar="PERIODS",
     help="dynamic: first periods that change nothing.",
 )  # fmt: skip
+@click.option(
+    "--zse-signal", type=click.Choice([one.value for one in Signal]), default=_CONTROL.signal.value,
+    show_default=True,
+    help="dynamic: errors of the operands, or the published emulator's signals (weight, input gradient, "
+    "weight gradient).",
+)  # fmt: skip
 def train_command(
     model: Path,
     data: str,
@@ -129,6 +136,7 @@ def train_command(
     zse_hold: int,
     zse_period: int,
     zse_settle: int,
+    zse_signal: str,
 ) -> None:
     """Train the ONNX file MODEL on the executor; its batch must be open or that of --batch.
 
@@ -165,7 +173,7 @@ def train_command(
             freeze=freeze,
             seed=seed,
         ),
-        control=ControlOptions(zse_low, zse_high, zse_hold, zse_period, zse_settle)
+        control=ControlOptions(zse_low, zse_high, zse_hold, zse_period, zse_settle, Signal(zse_signal))
         if policy == DYNAMIC
         else None,
     )

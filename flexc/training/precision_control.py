@@ -1,6 +1,7 @@
 """Dynamic precision: each contraction of each layer steps between 16, 8 and 4 bits by its zero-setting error.
 
-The error of a contraction is the mean over its operands and over the measurements of a period of steps. When
+The error of a contraction is the mean over its operands (or over another signal of
+:mod:`flexc.training.signals`) and over the measurements of a period of steps. When
 it was below ``low`` for ``hold`` periods in a row, and below ``high`` in the next narrower format too, the
 contraction steps down; above ``high`` for ``hold`` periods it steps up. Changing direction doubles the
 contraction's ``hold``, so that one whose errors lie across both thresholds comes to rest.
@@ -13,9 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from flexc.diagnostics import error
 from flexc.precision.policy import Override, Policy, Setting, TrainingPass
 from flexc.precision.policy_file import BUILT_IN_FORMATS
 from flexc.precision.policy_text import policy_text
+from flexc.training.signals import Signal
 from flexc.training.zero_setting import NARROWER, ContractionPoint, MeasuredOperand
 
 WIDER = {narrow: wide for wide, narrow in NARROWER.items()}
@@ -27,6 +30,7 @@ class ControlOptions:
     """Thresholds of the mean zero-setting error, and time in periods of ``period`` steps.
 
     The first ``settle`` periods change nothing: weights move fast at first, and their errors with them.
+    ``signal`` is what the errors are those of. Raises CompileError FX310 unless ``low`` is below ``high``.
     """
 
     low: float = 0.2
@@ -34,6 +38,11 @@ class ControlOptions:
     hold: int = 2
     period: int = 20
     settle: int = 1
+    signal: Signal = Signal.OPERANDS
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise error("FX310", f"the lower threshold {self.low} is not below the upper one, {self.high}")
 
 
 @dataclass(frozen=True)

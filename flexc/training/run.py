@@ -21,6 +21,7 @@ from flexc.training.model import TrainedModel, load_trained_model, state_of
 from flexc.training.order import order_of_epoch
 from flexc.training.precision_control import ControlOptions, Decision, PrecisionController
 from flexc.training.settings import RUN_FILE, RunRecord, RunSettings, record_of
+from flexc.training.signals import Signal
 from flexc.training.step import StepResult, TrainingStep, errors_by_class
 
 DYNAMIC_POLICY_FILE = "policy.toml"
@@ -171,7 +172,7 @@ class _Run:
             sums.machine_energy_pj = (sums.machine_energy_pj or 0.0) + self.cost.energy_pj
 
     def _decide(self, control: PrecisionController, result: StepResult) -> None:
-        control.observe(result.measured)
+        control.observe(result.signals)
         decisions = control.after_step(self.step)
         for decision in decisions:
             row = asdict(decision)
@@ -233,7 +234,9 @@ class _Run:
         program = self.model.step_program(self.settings.compile_options(self._policy()))
         maps = program.options.profile is not Profile.BFPSIM
         self.cost = machine_cost(program.graph, program.options.target) if maps else None
-        return TrainingStep(program, self.model.input_name, self.model.classes)
+        control = self.settings.control
+        signal = Signal.OPERANDS if control is None else control.signal
+        return TrainingStep(program, self.model.input_name, self.model.classes, signal)
 
     def _checkpoint(self) -> None:
         progress = {

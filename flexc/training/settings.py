@@ -15,6 +15,7 @@ from flexc.diagnostics import Place, error
 from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
 from flexc.training.learning_rate import LearningRate, Schedule
 from flexc.training.precision_control import ControlOptions
+from flexc.training.signals import Signal
 from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.training-run"
@@ -141,6 +142,10 @@ def _settings(found: Mapping[str, Any]) -> RunSettings:
             "profile": Profile(found["profile"]),
             "batchnorm": BatchNorm(found["batchnorm"]),
             "training": TrainingOptions(**found["training"]),
-            "control": None if control is None else ControlOptions(**control),
+            "control": None if control is None else _control(control),
         }
     )
+
+
+def _control(found: Mapping[str, Any]) -> ControlOptions:
+    return ControlOptions(**{**found, "signal": Signal(found["signal"])})

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from xdsl.ir import Operation
 
-from flexc.backends.executor.run import Value
+from flexc.backends.executor.run import Keep, Value
 from flexc.datasets.arrays import Examples
 from flexc.diagnostics import CompileError, Place, error
 from flexc.ir.attributes import place_of
@@ -18,6 +18,7 @@ from flexc.ir.value_names import value_names
 from flexc.numerics import BlockTensor
 from flexc.passes.differentiation.signature import CORRECT, LABELS, LEARNING_RATE, LOSS, STEP, TARGETS
 from flexc.program import Program
+from flexc.training.signals import Signal, signals_of
 from flexc.training.zero_setting import ContractionPoint, ErrorProbe, MeasuredOperand, quantized_operands
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -28,20 +29,28 @@ NOT_FINITE = "FX601"
 
 @dataclass(frozen=True)
 class StepResult:
-    """The loss, how many examples were classified right (None without classes), and the next state."""
+    """The loss, how many examples were classified right (None without classes), and the next state.
+
+    ``measured`` are the operands of contractions, ``signals`` what dynamic precision follows.
+    """
 
     loss: float
     correct: int | None
     state: State
     measured: tuple[MeasuredOperand, ...]
+    signals: tuple[MeasuredOperand, ...]
 
 
 class TrainingStep:
     """The program of a training step and what is measured of it."""
 
-    def __init__(self, program: Program, input_name: str, classes: int) -> None:
+    def __init__(
+        self, program: Program, input_name: str, classes: int, signal: Signal = Signal.OPERANDS
+    ) -> None:
         self.program = program
         self.operands = quantized_operands(program.graph)
+        self._signal = signal
+        self._signals = () if signal is Signal.OPERANDS else signals_of(program.graph, signal)
         self._input_name = input_name
         self._classes = classes
         self._wants = {spec.name for spec in program.inputs}
@@ -60,16 +69,18 @@ class TrainingStep:
     ) -> StepResult:
         """Step number ``step`` (from 1 on) from ``state``.
 
-        ``measure``: None measures nothing; False the operands' errors; True those in narrower formats, too.
+        ``measure``: None measures nothing; False the operands' errors; True the signals of dynamic precision
+        and errors in narrower formats, too.
         Raises CompileError FX602 for a NaN or an infinity, which names the op and the tensor that has it.
         """
         given = self._inputs(batch, state, learning_rate, step)
-        probe = None if measure is None else ErrorProbe(self.operands, narrower=measure)
-        if probe is not None:
-            probe(**{self._variables[name]: value for name, value in given.items()})
+        probes = () if measure is None else self._probes(measure)
+        keep = _together(probes)
+        if keep is not None:
+            keep(**{self._variables[name]: value for name, value in given.items()})
         try:
             with np.errstate(all="ignore"):
-                results = self.program.run(given, keep=probe)
+                results = self.program.run(given, keep=keep)
         except CompileError as failure:
             if failure.diagnostics[0].code != NOT_FINITE:
                 raise
@@ -78,9 +89,17 @@ class TrainingStep:
         if not all(np.isfinite(value).all() for value in (results[LOSS], *following.values())):
             raise self._not_finite(given, step, None)
         correct = results.get(CORRECT)
-        measured = () if probe is None else tuple(probe.measured)
+        measured = [tuple(probe.measured) for probe in probes] or [()]
         loss = float(results[LOSS])
-        return StepResult(loss, None if correct is None else int(correct), following, measured)
+        hits = None if correct is None else int(correct)
+        return StepResult(loss, hits, following, measured[0], measured[-1])
+
+    def _probes(self, decides: bool) -> tuple[ErrorProbe, ...]:
+        """What measures the operands and, where they are others, the signals that decide."""
+        if not decides or self._signal is Signal.OPERANDS:
+            return (ErrorProbe(self.operands, narrower=decides),)
+        signals = ErrorProbe(self._signals, narrower=True, count_zeros=True)
+        return ErrorProbe(self.operands, narrower=False), signals
 
     def _inputs(
         self, batch: Examples, state: Mapping[str, Array], learning_rate: float, step: int
@@ -134,6 +153,18 @@ class TrainingStep:
             for point, _ in operand.uses:
                 found[point] = max(found.get(point, 0), operand.format.mantissa_bits)
         return found
+
+
+def _together(probes: tuple[ErrorProbe, ...]) -> Keep | None:
+    """One that hands everything to all of ``probes``."""
+    if not probes:
+        return None
+
+    def keep(**values: Value) -> None:
+        for probe in probes:
+            probe(**values)
+
+    return keep
 
 
 class _FirstNotFinite:

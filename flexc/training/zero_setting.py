@@ -46,9 +46,15 @@ class Format:
     tile: tuple[int, ...]
     sign: str
 
-    def error_of(self, tensor: Array) -> float:
-        """The zero-setting error of an fp32 tensor."""
-        return zero_setting_error(tensor, mantissa_bits=self.mantissa_bits, tile=self.tile, sign=self.sign)
+    def error_of(self, tensor: Array, *, count_zeros: bool = False) -> float:
+        """The zero-setting error of an fp32 tensor; ``count_zeros`` as the published emulator defines it."""
+        return zero_setting_error(
+            tensor,
+            mantissa_bits=self.mantissa_bits,
+            tile=self.tile,
+            sign=self.sign,
+            count_zeros=count_zeros,
+        )
 
     def narrower(self) -> Format | None:
         """The next of 16, 8 and 4 bits, with groups of its own length; None below 8 bits and for others.
@@ -110,8 +116,11 @@ class ErrorProbe:
     With ``narrower`` each is measured in the next narrower format, too, on the same tensor.
     """
 
-    def __init__(self, operands: Iterable[QuantizedOperand], *, narrower: bool) -> None:
+    def __init__(
+        self, operands: Iterable[QuantizedOperand], *, narrower: bool, count_zeros: bool = False
+    ) -> None:
         self._narrower = narrower
+        self._count_zeros = count_zeros
         self._by_variable: dict[str, list[QuantizedOperand]] = {}
         for operand in operands:
             self._by_variable.setdefault(operand.variable, []).append(operand)
@@ -123,5 +132,9 @@ class ErrorProbe:
             for operand in self._by_variable.get(name, ()):
                 assert isinstance(value, np.ndarray)
                 other = operand.format.narrower() if self._narrower else None
-                narrower = None if other is None else other.error_of(value)
-                self.measured.append(MeasuredOperand(operand, operand.format.error_of(value), narrower))
+                error, narrower = (
+                    None if one is None else one.error_of(value, count_zeros=self._count_zeros)
+                    for one in (operand.format, other)
+                )
+                assert error is not None
+                self.measured.append(MeasuredOperand(operand, error, narrower))

@@ -149,7 +149,8 @@ def test_an_interrupted_run_continues_to_the_same_bytes(
     for run in names:
         resume = () if run == names[0] else ("--resume",)
         assert train(folder, folder / run, *more, *resume).exit_code == 0
-    assert_equal_runs(folder / names[0], folder / names[1])
+    decisions = ("decisions.csv", "policy.toml") if more == DYNAMIC else ()
+    assert_equal_runs(folder / names[0], folder / names[1], (*FILES, *decisions))
 
 
 def _after(steps: int) -> Callable[[], bool]:
@@ -171,6 +172,21 @@ def test_dynamic_precision_changes_formats_and_repeats_itself(folder: Path) -> N
     assert all(int(row["step"]) % 4 == 0 for row in decisions)
     last = rows(run)[-1]
     assert int(last["bits_8"]) + int(last["bits_4"]) > 0
+
+
+def test_the_emulators_signals_decide_otherwise_and_repeat_themselves(folder: Path) -> None:
+    for name in ("emulator", "emulator-again"):
+        assert train(folder, folder / name, *DYNAMIC, "--zse-signal", "emulator").exit_code == 0
+    files = (*FILES, "decisions.csv", "policy.toml")
+    assert_equal_runs(folder / "emulator", folder / "emulator-again", files)
+    assert train(folder, folder / "operands", *DYNAMIC).exit_code == 0
+    assert rows(folder / "emulator", "decisions.csv") != rows(folder / "operands", "decisions.csv")
+
+
+def test_thresholds_that_leave_nothing_between_them_are_an_error(folder: Path) -> None:
+    result = train(folder, folder / "none", "--policy", "dynamic", "--zse-low", "0.4", "--zse-high", "0.4")
+    assert (result.exit_code, "error[FX310]" in result.output) == (1, True)
+    assert not (folder / "none").exists()
 
 
 def test_a_finished_run_resumes_to_nothing(folder: Path, whole: Path) -> None:

@@ -101,7 +101,7 @@ def test_the_table_shows_both_mappings_on_request(folder: Path) -> None:
     found = diff(folder, "FB16", "FB12", "--mappings").stdout
     assert found.startswith(plain)
     assert "block.conv2, forward\n  a: stream b, lane [k 12]" in found
-    assert "\n  b: stream a, lane [k 24]" in found
+    assert "\n  b: stream b, lane [k 24]" in found
     assert "every rate, size and energy behind these is an assumption of the targets" in plain
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flexc.precision.layers import Layer, LayerKind
 from flexc.precision.policy import Operand, TrainingPass
@@ -100,6 +105,70 @@ def test_the_policy_says_what_is_in_force() -> None:
     assert bits == {TrainingPass.FORWARD: 4, TrainingPass.LOCAL_GRAD: 16, TrainingPass.WEIGHT_GRAD: 16}
     assert len(policy.overrides) == 2
     assert policy.overrides[1].matches(Layer(OTHER.layer, frozenset({LayerKind.CONV})))
+
+
+ERROR = st.sampled_from([0.0, 0.05, 0.0999, 0.1, 0.2, 0.3, 0.3001, 0.6, 1.0])
+PERIODS = st.lists(st.one_of(st.none(), st.tuples(ERROR, ERROR)), min_size=1, max_size=120)
+
+
+@given(PERIODS, st.integers(1, 3), st.integers(0, 2))
+@settings(max_examples=200, deadline=None)
+def test_whatever_the_errors_decisions_follow_the_rules(
+    periods: list[tuple[float, float] | None], hold: int, settle: int
+) -> None:
+    options = ControlOptions(low=0.1, high=0.3, hold=hold, period=1, settle=settle)
+    controller = PrecisionController(options, [POINT])
+    bits, direction, needed, last = 16, 0, hold, settle
+    for number, pair in enumerate(periods, start=1):
+        if pair is not None:
+            controller.observe([measured(pair[0], pair[1] if bits > 4 else None)])
+        for decision in controller.after_step(number):
+            assert abs(bits.bit_length() - decision.after_bits.bit_length()) == 1
+            assert decision.before_bits == bits
+            seen = [one for one in periods[last:number] if one is not None][-needed:]
+            assert len(seen) == needed
+            moved = -1 if decision.after_bits < bits else 1
+            if moved < 0:
+                assert all(error < 0.1 and narrower < 0.3 for error, narrower in seen)
+            else:
+                assert all(error > 0.3 for error, _ in seen)
+            needed *= 2 if direction == -moved else 1
+            assert decision.hold == needed
+            bits, direction, last = decision.after_bits, moved, number
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5])
+def test_errors_that_flip_with_every_change_come_to_rest(length: int) -> None:
+    """An adversary: errors that ask for the other direction whenever the width has changed."""
+    options = ControlOptions(low=0.1, high=0.3, hold=length, period=1, settle=0)
+    controller = PrecisionController(options, [POINT])
+    bits, wants_less, changes = 16, True, []
+    for period in range(1, 4097):
+        error = 0.0 if wants_less else 1.0
+        controller.observe([measured(error, error if bits > 4 else None)])
+        for decision in controller.after_step(period):
+            bits, wants_less = decision.after_bits, not wants_less
+            changes.append(period)
+    gaps = [later - earlier for earlier, later in pairwise(changes)]
+    assert gaps == [length * 2**number for number in range(len(gaps))]
+    assert len(changes) <= 13
+
+
+@given(PERIODS, st.integers(0, 119))
+@settings(max_examples=60, deadline=None)
+def test_restored_anywhere_it_decides_alike(periods: list[tuple[float, float] | None], stop: int) -> None:
+    whole, restored = (PrecisionController(OPTIONS, [POINT, OTHER]) for _ in range(2))
+    for step, pair in enumerate(periods, start=1):
+        decisions = []
+        for controller in (whole, restored):
+            if pair is not None:
+                controller.observe([measured(*pair), measured(pair[1], pair[0], OTHER)])
+            decisions.append(controller.after_step(step))
+        assert decisions[0] == decisions[1]
+        if step == stop:
+            restored = PrecisionController(OPTIONS, [POINT, OTHER])
+            restored.restore(json.loads(json.dumps(whole.to_json())))
+    assert whole.to_json() == restored.to_json()
 
 
 def test_narrower_formats_bring_their_group_length() -> None:

@@ -28,6 +28,7 @@ def observing(epochs: int) -> Iterator[Observer]:
 
         class Bar(_Lines):
             def step(self, report: StepReport) -> None:
+                super().step(report)
                 progress.update(
                     task, completed=report.step, total=report.steps, description=describe_step(report)
                 )
@@ -40,13 +41,15 @@ class _Lines:
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
+        self._examples_per_second = 0.0
 
     def step(self, report: StepReport) -> None:
-        """Nothing: in a pipe an epoch is a line."""
+        """Prints nothing: in a pipe an epoch is a line."""
+        self._examples_per_second = report.examples_per_second
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Prints the epoch's line."""
-        click.echo(describe_epoch(metrics, self._epochs))
+        click.echo(f"{describe_epoch(metrics, self._epochs)}  {self._examples_per_second:.0f}/s")
 
     def decision(self, decision: Decision) -> None:
         """Prints the change."""
@@ -78,5 +81,6 @@ def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
     }
     parts += [f"ZSE {name} {error:.2%}" for name, error in errors.items() if error is not None]
     if metrics.machine_cycles is not None and metrics.machine_energy_pj is not None:
-        parts.append(f"machine {metrics.machine_cycles} cycles, {metrics.machine_energy_pj / 1e6:.3g} uJ")
+        energy_mj = metrics.machine_energy_pj / 1e9
+        parts.append(f"machine {metrics.machine_cycles:,} cycles, {energy_mj:.3g} mJ")
     return "  ".join(parts)

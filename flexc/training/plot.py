@@ -40,17 +40,24 @@ def plot_run(folder: Path, output: Path) -> None:
         for column, label in curves:
             values = [getattr(row, column) for row in rows]
             if any(value is not None for value in values):
-                ax.plot(epochs, [float("nan") if value is None else value for value in values], label=label)
-        _finish(ax, title)
-    counts = [[getattr(row, column) for row in rows] for column, _ in WIDTHS]
-    axes[3].stackplot(epochs, counts, labels=[label for _, label in WIDTHS], step="mid")
-    _finish(axes[3], "contractions by format")
+                drawn = [float("nan") if value is None else value for value in values]
+                # With a point at every epoch, so that a run of one has something to see.
+                ax.plot(epochs, drawn, marker=".", label=label)
+        _finish(ax, title, len(rows))
+    below = [0] * len(rows)
+    for column, label in WIDTHS:
+        counts = [getattr(row, column) for row in rows]
+        axes[3].bar(epochs, counts, 1.0, bottom=below, label=label)
+        below = [low + count for low, count in zip(below, counts, strict=True)]
+    _finish(axes[3], "contractions by format", len(rows))
     write_file(output, lambda path: figure.savefig(path, format="png", metadata={"Software": None}))
 
 
-def _finish(ax: Any, title: str) -> None:
+def _finish(ax: Any, title: str, epochs: int) -> None:
     ax.set_title(title)
     ax.set_xlabel("epoch")
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    ax.set_xlim(0.5, epochs + 0.5)
     ax.set_ylim(bottom=0)
     if ax.get_legend_handles_labels()[0]:
         ax.legend()

@@ -159,6 +159,30 @@ def test_each_pass_has_the_format_that_the_policy_gives_it(tmp_path: Path) -> No
     assert seen == set(bits)
 
 
+@pytest.mark.parametrize("policy_name", ["FB12", "FB12LG16WG16", "FB16"])
+def test_each_pass_of_a_named_policy_has_the_rounding_asked_for(policy_name: str, tmp_path: Path) -> None:
+    asked = "forward=truncate,local_grad=stochastic,bwi=truncate"
+    after = [InsertQuantize(policy_name, rounding=asked), EliminateCommonSubexpressions()]
+    run = trainer(small_transformer(), tmp_path, Differentiate(), after)
+    found: dict[tuple[str, str], set[str]] = {}
+    for op in run.graph.main.body.block.ops:
+        role = role_of(op)
+        if role is not None:
+            for operand, word in zip(op.operands[:2], role.operands, strict=True):
+                assert isinstance(operand.owner, bfp.QuantizeOp)
+                key = role.training_pass.data, word.data
+                found.setdefault(key, set()).add(operand.owner.rounding.data)
+    assert found == {
+        ("forward", "activation"): {"truncate"},
+        ("forward", "weight"): {"truncate"},
+        ("local_grad", "gradient"): {"stochastic"},
+        ("local_grad", "weight"): {"stochastic"},
+        ("local_grad", "activation"): {"stochastic"},
+        ("weight_grad", "gradient"): {"nearest"},
+        ("weight_grad", "activation"): {"truncate"},
+    }
+
+
 def run_twice(folder: Path, rounding: Rounding) -> tuple[Trainer, Trainer]:
     after = [FuseLightNorm(), InsertQuantize("FB12", True, rounding), EliminateCommonSubexpressions()]
     first, second = (trainer(small_mobilenet(), folder, Differentiate(), after) for _ in range(2))

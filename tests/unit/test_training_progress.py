@@ -18,8 +18,8 @@ def test_an_epoch() -> None:
     )
     assert describe_epoch(ROW, 5) == expected
     plain = replace(ROW, train_accuracy=None, error_activation=None, error_weight=None, error_gradient=None)
-    costed = replace(plain, machine_cycles=1000, machine_energy_pj=2.5e6)
-    assert describe_epoch(costed, 5) == "epoch 2/5  loss 0.2500  test 87.50%  machine 1000 cycles, 2.5 uJ"
+    costed = replace(plain, machine_cycles=1000, machine_energy_pj=2.5e9)
+    assert describe_epoch(costed, 5) == "epoch 2/5  loss 0.2500  test 87.50%  machine 1,000 cycles, 2.5 mJ"
 
 
 def test_a_step() -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from flexc.datasets.arrays import DataSet
 from flexc.datasets.choice import load_data_set
-from flexc.diagnostics import Place, error
+from flexc.diagnostics import CompileError, Place, error
 from flexc.options import Profile
 from flexc.precision.policy import Operand
 from flexc.training.checkpoint import Checkpoint, read_checkpoint, replace_text, write_checkpoint
@@ -76,8 +76,15 @@ def train(
     """
     data = load_data_set(settings.data)
     model = load_trained_model(Path(settings.model), data, batch=settings.batch, options=settings.training)
+    existed = folder.exists()
     _open_folder(folder, record_of(settings, data), resume=resume)
-    return _Run(settings, folder, data, model, observer).train(stop)
+    try:
+        run = _Run(settings, folder, data, model, observer)
+    except CompileError:
+        if not resume:
+            _empty_again(folder, existed=existed)
+        raise
+    return run.train(stop)
 
 
 def _open_folder(folder: Path, record: RunRecord, *, resume: bool) -> None:
@@ -93,6 +100,14 @@ def _open_folder(folder: Path, record: RunRecord, *, resume: bool) -> None:
         raise error("FX570", "this is no new or empty folder", place=Place(str(folder)))
     folder.mkdir(parents=True, exist_ok=True)
     record.write(folder)
+
+
+def _empty_again(folder: Path, *, existed: bool) -> None:
+    """Leaves the folder of a run that cannot begin as it was: empty, or not there."""
+    for file in folder.iterdir():
+        file.unlink()
+    if not existed:
+        folder.rmdir()
 
 
 class _Run:

@@ -189,6 +189,28 @@ def test_thresholds_that_leave_nothing_between_them_are_an_error(folder: Path) -
     assert not (folder / "none").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        (("--rounding", "forward=up"), "FX310"),
+        (("--policy", "FB99"), "FX320"),
+        (("--policy", "dynamic", "--rounding", "up"), "FX310"),
+        (("--profile", "bfpsim", "--rounding", "nearest"), "FX310"),
+    ],
+)
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_run_that_cannot_begin_leaves_nothing(
+    folder: Path, tmp_path: Path, more: tuple[str, ...], code: str, existed: bool
+) -> None:
+    run = tmp_path / "run"
+    if existed:
+        run.mkdir()
+    result = train(folder, run, *more)
+    assert (result.exit_code, f"error[{code}]" in result.output) == (1, True)
+    assert run.exists() == existed
+    assert not existed or list(run.iterdir()) == []
+
+
 def test_a_finished_run_resumes_to_nothing(folder: Path, whole: Path) -> None:
     before = {path.name: path.read_bytes() for path in whole.iterdir()}
     result = train(folder, whole, "--policy", "FB16", "--rounding", "stochastic", "--resume")

@@ -25,6 +25,7 @@ from flexc.cost.area import baseline_area, flexblock_area
 from flexc.diagnostics import CompileError
 from flexc.importer import load_model
 from flexc.ir.placement import group_of
+from flexc.mapping.gradients import OperandGroups, weight_grad_problem
 from flexc.options import BatchNorm, CompileOptions, TrainingOptions
 from flexc.passes.manager import run_pipeline
 from flexc.passes.map_contractions import MapContractions
@@ -33,6 +34,7 @@ from flexc.passes.schedule import Schedule
 from flexc.target import load_target
 from flexc.target.load_baseline import baseline_names, load_baseline
 from tests.json_schema import violations
+from tests.mapping_problems import conv_problem
 from tests.training_models import small_mobilenet, small_resnet, small_transformer
 
 FLEXBLOCK = load_target("flexblock")
@@ -160,6 +162,16 @@ def test_arrays_fill_the_area_and_no_more(name: str, iso: Iso) -> None:
     share = theirs.total / ours.total if iso is Iso.DATAPATH else theirs.multipliers / ours.multipliers
     assert 0.95 < share <= 1
     assert beside(load_baseline(name), FLEXBLOCK, Iso.NONE).baseline == load_baseline(name)
+
+
+def test_the_vector_unit_takes_what_a_grid_is_bad_at() -> None:
+    dense = conv_problem((8, 64, 28, 28), 64, (3, 3), pad=1)
+    depthwise = conv_problem((8, 512, 14, 14), 512, (3, 3), pad=1, groups=512)
+    gradient = weight_grad_problem(depthwise, OperandGroups(8, 8), OperandGroups(8, 8))
+    on_array, elsewhere = (BF16.contraction(one) for one in (dense, gradient))
+    assert on_array.energy.multipliers > 0 == on_array.energy.vector
+    assert elsewhere.energy.multipliers == 0 < elsewhere.energy.vector
+    assert elsewhere.compute_cycles == -(-gradient.macs * 2 // 64)
 
 
 def test_ranges_hold_the_nominal_value() -> None:

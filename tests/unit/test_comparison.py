@@ -148,7 +148,7 @@ def test_results_have_the_width_of_the_machine() -> None:
 
 
 def test_norms_read_their_tensor_once_where_it_stays_on_chip() -> None:
-    small, large = Norm("fp32", "forward", 1000, 64), Norm("fp32", "forward", 10**6, 64)
+    small, large = Norm("fp32", "forward", 1000, 128), Norm("fp32", "forward", 1100, 128)
     assert [norm_reads(one, MACHINE) for one in (small, large)] == [1, 3]
     assert norm_reads(replace(large, kind="lightnorm"), MACHINE) == 2
     assert norm_reads(replace(large, direction="backward"), MACHINE) == 2

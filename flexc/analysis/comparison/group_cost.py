@@ -23,8 +23,6 @@ NORM_PASSES = {
     ("fp32", "backward"): 2,
 }
 """How often a batch norm reads its tensors where they do not stay on chip."""
-NORM_CHANNELS = 4
-"""Channels that a batch norm takes at a time at least."""
 NORM_VALUES_ON_CHIP = {"forward": 3, "backward": 4}
 """Tensors of fp32 that a batch norm holds for each position (x, xhat, y; g, xhat and their products)."""
 
@@ -155,8 +153,8 @@ def _engines(
 
 
 def norm_reads(norm: Norm, machine: Machine) -> int:
-    """How often a batch norm reads its tensors: once where a few channels stay on chip."""
-    held = norm.positions * min(NORM_CHANNELS, norm.channels) * 4 * NORM_VALUES_ON_CHIP[norm.direction]
+    """How often a batch norm reads its tensors: once where they stay on chip, all channels together."""
+    held = norm.elements * 4 * NORM_VALUES_ON_CHIP[norm.direction]
     return 1 if held <= chip_buffer_bytes(machine.system) else NORM_PASSES[norm.kind, norm.direction]
 
 

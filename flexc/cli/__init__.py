@@ -33,6 +33,7 @@ COMMANDS = {
     "trace": Entry("flexc.cli.trace:trace", "Write the simulated run of an artefact as a Chrome trace."),
     "report": Entry("flexc.cli.report:report", "Write an artefact's schedule as one HTML page."),
     "compare": Entry("flexc.cli.compare:compare_command", "Compare accelerators on models."),
+    "reproduce": Entry("flexc.cli.reproduce:reproduce", "Run a published comparison again."),
     "opt": Entry("flexc.cli.opt:opt", "Run passes on IR text or a model."),
     "policies": Entry("flexc.cli.policies:policies", "List and show precision policies."),
     "targets": Entry("flexc.cli.targets:targets", "List and show machines."),

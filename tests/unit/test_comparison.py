@@ -17,7 +17,7 @@ from flexc.analysis.comparison.iso import Iso, beside
 from flexc.analysis.comparison.machines import FlexBlockMachine
 from flexc.analysis.comparison.model_cost import model_cost
 from flexc.analysis.comparison.models import load_compared_model
-from flexc.analysis.comparison.result import Range, geometric_mean
+from flexc.analysis.comparison.result import Comparison, Range, geometric_mean
 from flexc.analysis.comparison.run import ComparisonOptions, compare
 from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, Phase, Tensor
 from flexc.cli import main
@@ -195,6 +195,7 @@ def test_the_same_norm_on_both_sides(resnet: Path) -> None:
     assert "training_results.md" in ours.accuracy
     assert theirs.accuracy == ""
     assert "claim" in found.claim
+    assert Comparison.from_json(found.to_json()) == found
     for machine in found.machines:
         assert machine.cycles == sum(phase.cycles for phase in machine.phases)
         assert machine.energy_pj == pytest.approx(sum(machine.energy_by_component_pj.values()))

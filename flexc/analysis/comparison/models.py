@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from flexc.analysis.comparison.extract import workload_of
 from flexc.analysis.comparison.workload import Workload
@@ -21,7 +23,7 @@ from flexc.passes.pipelines import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComparedModel:
     """A model before formats are chosen; ``graph`` is a training step if it is trained."""
 
@@ -39,6 +41,9 @@ class ComparedModel:
         # Weights that are quantized at compile time take no cycles: that they are known is enough.
         run_pipeline(graph, tuple(one for one in passes if not isinstance(one, FoldQuantizedWeights)))
         return workload_of(graph)
+
+
+LoadModel: TypeAlias = Callable[[], ComparedModel]
 
 
 def load_compared_model(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import exp, log
+from typing import Any
 
 from flexc.versioned_json import versioned_json
 
@@ -129,6 +131,31 @@ class Comparison:
     def to_json(self) -> str:
         """The text of the JSON document."""
         return versioned_json(SCHEMA, SCHEMA_VERSION, {**asdict(self), "assumed": True})
+
+    @classmethod
+    def from_json(cls, text: str) -> Comparison:
+        """The comparison that :meth:`to_json` wrote; KeyError or TypeError for anything else."""
+        found: dict[str, Any] = json.loads(text)
+        for key in ("schema", "schema_version", "assumed"):
+            del found[key]
+        machines = tuple(
+            MachineRow(**{**row, "phases": tuple(PhaseRow(**phase) for phase in row["phases"])})
+            for row in found["machines"]
+        )
+        return cls(
+            **{
+                **found,
+                "arrays": tuple(ArrayRow(**row) for row in found["arrays"]),
+                "machines": machines,
+                "ratios": tuple(RatioRow(**_with_ranges(row)) for row in found["ratios"]),
+                "means": tuple(MeanRow(**_with_ranges(row)) for row in found["means"]),
+                "varied": tuple(found["varied"]),
+            }
+        )
+
+
+def _with_ranges(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, **{key: Range(**row[key]) for key in ("speedup", "energy_ratio")}}
 
 
 def geometric_mean(values: list[float]) -> float:

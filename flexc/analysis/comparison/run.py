@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from flexc.analysis.comparison.iso import Iso, beside
 from flexc.analysis.comparison.machines import BaselineMachine, FlexBlockMachine, Machine
 from flexc.analysis.comparison.model_cost import CONTRACTION_PHASES, ModelCost, model_cost
-from flexc.analysis.comparison.models import ComparedModel
+from flexc.analysis.comparison.models import ComparedModel, LoadModel
 from flexc.analysis.comparison.result import (
     ACCURACY,
     ArrayRow,
@@ -52,7 +52,7 @@ def _no_progress(step: str) -> None:
 
 
 def compare(
-    models: Sequence[Callable[[], ComparedModel]],
+    models: Sequence[LoadModel],
     options: ComparisonOptions,
     progress: Callable[[str], None] = _no_progress,
 ) -> Comparison:

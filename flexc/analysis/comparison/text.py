@@ -28,6 +28,8 @@ class ResultTable:
 def tables(comparison: Comparison) -> list[ResultTable]:
     """Arrays, machines, and where there is more than one, ratios and their means."""
     found = [_arrays(comparison), _machines(comparison)]
+    if len({row.batchnorm for row in comparison.machines}) > 1:
+        found.append(lightnorm_share(comparison))
     if comparison.ratios:
         found += [_ratios(comparison), _means(comparison)]
     return found
@@ -111,6 +113,42 @@ def batch_norm_shares(row: MachineRow) -> tuple[str, str, str]:
         f"{norm.cycles / row.cycles:.0%}",
         f"{norm.dram_bytes / row.dram_bytes:.0%}",
         f"{norm.energy_pj / row.energy_pj:.0%}",
+    )
+
+
+def lightnorm_share(comparison: Comparison) -> ResultTable:
+    """Batch norm in fp32 and by LightNorm on the same target: cycles, bytes, energy, share of the step."""
+    rows = []
+    for row in comparison.machines:
+        of_point = [
+            other
+            for norm in ("fp32", "lightnorm")
+            for other in comparison.machines
+            if (other.model, other.target, other.policy, other.batchnorm)
+            == (row.model, row.target, row.policy, norm)
+        ]
+        if row is of_point[0] and len(of_point) == 2:
+            rows.append((row.model, row.target, row.policy, *_norm_cells(*of_point)))
+    return ResultTable(
+        "batch norm in fp32 -> by LightNorm (assumed targets)",
+        (
+            *("model", "target", "policy"),
+            *("Mcycles", "GB", "mJ", "share of cycles", "of bytes", "of energy", "step faster"),
+        ),
+        tuple(rows),
+        7,
+    )
+
+
+def _norm_cells(fp32: MachineRow, lightnorm: MachineRow) -> tuple[str, ...]:
+    before, after = (one.phase(str(Phase.BATCH_NORM)) for one in (fp32, lightnorm))
+    shares = zip(batch_norm_shares(fp32), batch_norm_shares(lightnorm), strict=True)
+    return (
+        f"{before.cycles / 1e6:.2f} -> {after.cycles / 1e6:.2f}",
+        f"{before.dram_bytes / 1e9:.2f} -> {after.dram_bytes / 1e9:.2f}",
+        f"{before.energy_pj / 1e9:.1f} -> {after.energy_pj / 1e9:.1f}",
+        *(f"{one} -> {other}" for one, other in shares),
+        f"{fp32.cycles / lightnorm.cycles:.2f}",
     )
 
 

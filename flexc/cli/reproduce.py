@@ -1,0 +1,38 @@
+"""``flexc reproduce``: the published comparisons once more, from their manifests."""
+
+from __future__ import annotations
+
+import click
+
+from flexc.cli.options import format_option, json_option, one_format
+from flexc.cli.progress import working_on
+
+
+@click.command("reproduce", short_help="Run a published comparison again.")
+@click.argument("name", type=click.Choice(["flexblock", "lightnorm"]))
+@click.option("--no-ranges", is_flag=True, help="Leave out what other assumed values would give.")
+@format_option("table", "markdown", "json")
+@json_option
+def reproduce(name: str, no_ranges: bool, form: str | None, as_json: bool) -> None:
+    """Run the comparison NAME of docs/comparison.md exactly: models, targets and options of its manifest.
+
+    `flexblock` sets training steps on FlexBlock beside other accelerators; `lightnorm` tells the share of
+    batch norm in them, in fp32 and by LightNorm.
+
+    \b
+    Examples:
+      flexc reproduce lightnorm
+      flexc reproduce flexblock --format markdown
+    """
+    wanted = one_format(form, as_json)
+    from dataclasses import replace
+
+    from flexc.analysis.comparison.manifest import load_manifest
+    from flexc.analysis.comparison.run import compare
+    from flexc.cli.compare import show
+
+    manifest = load_manifest(name)
+    options = replace(manifest.options, ranges=manifest.options.ranges and not no_ranges)
+    with working_on(f"reproduce {name}") as progress:
+        found = compare(manifest.loads(), options, progress)
+    show(found, wanted)

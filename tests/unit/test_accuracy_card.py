@@ -1,0 +1,47 @@
+"""The tables of docs/accuracy.md are what data and code give; ``--update-golden`` rewrites them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.accuracy_card import replaced, scalesim_table, simulation_table, zigzag_table
+from tests.conftest import Golden
+
+CARD = Path(__file__).parents[2] / "docs" / "accuracy.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("scalesim", scalesim_table),
+        ("zigzag", zigzag_table),
+        pytest.param("simulation", simulation_table, marks=pytest.mark.slow),
+    ],
+)
+def test_tables(name: str, table: Callable[[], list[str]], golden: Golden) -> None:
+    text = CARD.read_text(encoding="utf-8")
+    wanted = replaced(text, name, table())
+    if golden.update:
+        CARD.write_text(wanted, encoding="utf-8")
+        return
+    assert text == wanted
+
+
+@pytest.mark.slow
+def test_closed_form_and_simulation_agree() -> None:
+    """Equal MACs; bytes within 2 %; cycles within 5 % of the groups one after the other, where these count."""
+    for row in simulation_table()[2:]:
+        macs, moved, cycles, spans = (float(cell) for cell in row.split("|")[3:7])
+        assert macs == 1
+        assert 0.98 < moved < 1.02
+        assert 0.9 < cycles < 1.15
+        if "training" in row:
+            assert 0.95 < spans < 1.05
+
+
+def test_a_missing_table_is_an_error() -> None:
+    with pytest.raises(AssertionError, match="no table called"):
+        replaced("text", "absent", [])

@@ -61,7 +61,8 @@ def zigzag_table() -> list[str]:
         on_chip = (layer.our_energy_pj - layer.our_dram_pj) / (layer.energy_pj - layer.dram_pj)
         rows.append(
             f"| {layer.name} | {layer.cycles:,} | {layer.our_cycles:,} | {gap / layer.cycles:+.1%} "
-            f"| {layer.skew_cycles:+,} | {layer.window_cycles:+,} | {rest:+,} | {energy:.2f} | {on_chip:.2f} |"
+            f"| {layer.skew_cycles:+,} | {layer.window_cycles:+,} | {rest:+,} "
+            f"| {energy:.2f} | {on_chip:.2f} |"
         )
     for words, some in (("all layers", layers), ("all but conv1", layers[1:])):
         theirs, ours = sum(one.cycles for one in some), sum(one.our_cycles for one in some)

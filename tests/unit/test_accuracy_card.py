@@ -32,7 +32,7 @@ def test_tables(name: str, table: Callable[[], list[str]], golden: Golden) -> No
 
 @pytest.mark.slow
 def test_closed_form_and_simulation_agree() -> None:
-    """Equal MACs; bytes within 2 %; cycles within 5 % of the groups one after the other, where these count."""
+    """Equal MACs; bytes within 2 %; a step's cycles within 5 % of its groups one after the other."""
     for row in simulation_table()[2:]:
         macs, moved, cycles, spans = (float(cell) for cell in row.split("|")[3:7])
         assert macs == 1

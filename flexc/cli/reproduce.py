@@ -10,10 +10,14 @@ from flexc.cli.progress import working_on
 
 @click.command("reproduce", short_help="Run a published comparison again.")
 @click.argument("name", type=click.Choice(["flexblock", "lightnorm"]))
+@click.option(
+    "--iso", type=click.Choice(["datapath", "multipliers", "none"]),
+    help="What is equal, instead of what the manifest says.",
+)  # fmt: skip
 @click.option("--no-ranges", is_flag=True, help="Leave out what other assumed values would give.")
 @format_option("table", "markdown", "json")
 @json_option
-def reproduce(name: str, no_ranges: bool, form: str | None, as_json: bool) -> None:
+def reproduce(name: str, iso: str | None, no_ranges: bool, form: str | None, as_json: bool) -> None:
     """Run the comparison NAME of docs/comparison.md exactly: models, targets and options of its manifest.
 
     `flexblock` sets training steps on FlexBlock beside other accelerators; `lightnorm` tells the share of
@@ -27,12 +31,17 @@ def reproduce(name: str, no_ranges: bool, form: str | None, as_json: bool) -> No
     wanted = one_format(form, as_json)
     from dataclasses import replace
 
+    from flexc.analysis.comparison.iso import Iso
     from flexc.analysis.comparison.manifest import load_manifest
     from flexc.analysis.comparison.run import compare
     from flexc.cli.compare import show
 
     manifest = load_manifest(name)
-    options = replace(manifest.options, ranges=manifest.options.ranges and not no_ranges)
+    options = replace(
+        manifest.options,
+        ranges=manifest.options.ranges and not no_ranges,
+        iso=manifest.options.iso if iso is None else Iso(iso),
+    )
     with working_on(f"reproduce {name}") as progress:
         found = compare(manifest.loads(), options, progress)
     show(found, wanted)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from flexc.analysis.comparison.manifest import load_manifest
+from flexc.analysis.comparison.manifest import load_manifest, manifest_names
+from flexc.analysis.comparison.matrices import (
+    energy_of,
+    mean_matrix,
+    pass_matrix,
+    ratio_matrix,
+    speed_of,
+)
 from flexc.analysis.comparison.result import Comparison
 from flexc.analysis.comparison.run import compare
-from flexc.analysis.comparison.text import lightnorm_share
+from flexc.analysis.comparison.text import arrays, lightnorm_share
 from tests.accuracy_card import replaced
 from tests.conftest import Golden
 from tests.json_schema import violations
@@ -27,7 +35,40 @@ def stored(name: str) -> Comparison:
 
 def page_tables() -> dict[str, list[str]]:
     """Every table of the page by the name of its place."""
-    return {"lightnorm": lightnorm_share(stored("lightnorm")).markdown()}
+    found = stored("flexblock")
+    isos = [found, stored("flexblock-multipliers"), stored("flexblock-none")]
+    return {
+        "speed": mean_matrix(found, speed_of).markdown(),
+        "energy": mean_matrix(found, energy_of).markdown(),
+        "passes": pass_matrix(found).markdown(),
+        "iso": iso_table(isos),
+        "arrays": arrays(found).markdown(),
+        "speed by model": ratio_matrix(found, speed_of).markdown(),
+        "energy by model": ratio_matrix(found, energy_of).markdown(),
+        "varied": varied_table(found),
+        "lightnorm": lightnorm_share(stored("lightnorm")).markdown(),
+    }
+
+
+def iso_table(found: list[Comparison]) -> list[str]:
+    """Geometric means of speed-ups under each way of holding things equal."""
+    against = list(dict.fromkeys(row.against for row in found[0].means))
+    rows = ["| equal | policy | " + " | ".join(against) + " |", "|---|---|" + "---:|" * len(against)]
+    for one in found:
+        for policy in dict.fromkeys(row.policy for row in one.means):
+            means = {row.against: row.speedup.nominal for row in one.means if row.policy == policy}
+            rows.append(
+                f"| {one.iso} | {policy} | " + " | ".join(f"{means[each]:.2f}" for each in against) + " |"
+            )
+    return rows
+
+
+def varied_table(found: Comparison) -> list[str]:
+    """How many rows have their least, and their greatest, speed-up at each variation."""
+    lows = Counter(row.speedup.low_at for row in found.ratios)
+    highs = Counter(row.speedup.high_at for row in found.ratios)
+    rows = ["| parameter | least | greatest |", "|---|---:|---:|"]
+    return [*rows, *(f"| {at} | {lows[at]} | {highs[at]} |" for at in found.varied)]
 
 
 def test_tables(golden: Golden) -> None:
@@ -40,7 +81,7 @@ def test_tables(golden: Golden) -> None:
     assert text == wanted
 
 
-@pytest.mark.parametrize("name", ["lightnorm"])
+@pytest.mark.parametrize("name", manifest_names())
 def test_what_is_stored_is_what_the_code_gives(name: str) -> None:
     """One model of each manifest again, at the values of the targets."""
     manifest = load_manifest(name)
@@ -57,7 +98,7 @@ def test_what_is_stored_is_what_the_code_gives(name: str) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["lightnorm"])
+@pytest.mark.parametrize("name", manifest_names())
 def test_stored_results_follow_the_schema(name: str) -> None:
     text = (DOCS / "data" / "comparison" / f"{name}.json").read_text(encoding="utf-8")
     assert violations(json.loads(text), "comparison.json") == []

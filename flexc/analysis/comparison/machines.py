@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil, prod
 from typing import Protocol
 
@@ -87,20 +87,7 @@ class FlexBlockMachine:
 
     def contraction(self, problem: ContractionProblem) -> ContractionCost:
         """By the best mapping; CompileError FX41x where there is none."""
-        target = self.system
-        mapping = find_mapping(problem, target)
-        found = estimate(problem, mapping, target)
-        chip_g, chip_o = (mapping.tile_of(dim) * mapping.core_factor(dim) for dim in ("g", "o"))
-        return ContractionCost(
-            found.compute_cycles,
-            found.first_compute_cycles,
-            found.load_cycles,
-            found.first_load_cycles,
-            found.a_bytes + found.b_bytes,
-            found.stores,
-            bool(holds_whole_groups(problem, chip_g, chip_o)),
-            array_energy(problem, mapping, target, found),
-        )
+        return _flexblock_contraction(problem, self.system)
 
     def tensor_bits(self, tensor: Tensor) -> int:
         """Results are fp32, but for LightNorm's."""
@@ -113,6 +100,23 @@ class FlexBlockMachine:
     def quantizes_whole_tensors(self) -> bool:
         """Groups run along channels or images."""
         return False
+
+
+@lru_cache(maxsize=1 << 13)
+def _flexblock_contraction(problem: ContractionProblem, target: Target) -> ContractionCost:
+    mapping = find_mapping(problem, target)
+    found = estimate(problem, mapping, target)
+    chip_g, chip_o = (mapping.tile_of(dim) * mapping.core_factor(dim) for dim in ("g", "o"))
+    return ContractionCost(
+        found.compute_cycles,
+        found.first_compute_cycles,
+        found.load_cycles,
+        found.first_load_cycles,
+        found.a_bytes + found.b_bytes,
+        found.stores,
+        bool(holds_whole_groups(problem, chip_g, chip_o)),
+        array_energy(problem, mapping, target, found),
+    )
 
 
 @dataclass(frozen=True)

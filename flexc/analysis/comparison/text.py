@@ -27,7 +27,7 @@ class ResultTable:
 
 def tables(comparison: Comparison) -> list[ResultTable]:
     """Arrays, machines, and where there is more than one, ratios and their means."""
-    found = [_arrays(comparison), _machines(comparison)]
+    found = [arrays(comparison), _machines(comparison)]
     if len({row.batchnorm for row in comparison.machines}) > 1:
         found.append(lightnorm_share(comparison))
     if comparison.ratios:
@@ -66,7 +66,8 @@ def _iso_words(iso: str) -> str:
     return f"{equal}, buffer bytes, DRAM, vector lanes"
 
 
-def _arrays(comparison: Comparison) -> ResultTable:
+def arrays(comparison: Comparison) -> ResultTable:
+    """Sizes of the arrays and areas of their datapaths."""
     parts = tuple(comparison.arrays[0].area_mm2)
     return ResultTable(
         "datapaths, mm2 (assumed)",

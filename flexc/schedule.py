@@ -32,11 +32,16 @@ class NodeSchedule:
 
 @dataclass(frozen=True)
 class LoopLevel:
-    """One level of a mapping, such as ``core`` with ``o 4, p 4``; ``spatial`` loops run side by side."""
+    """One level of a mapping, such as ``core`` with ``o 4, p 4``; ``spatial`` loops run side by side.
+
+    Of a spatial level, ``at_work`` of the ``available`` units have something to do; both are 0 of the others.
+    """
 
     level: str
     loops: str
     spatial: bool
+    at_work: int = 0
+    available: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,11 @@ class GroupSchedule:
     def cycles(self) -> int:
         """From its first start to its last end; groups overlap, so these do not add up."""
         return self.end_cycle - self.start_cycle
+
+    @property
+    def energy_pj(self) -> float:
+        """Energy of its contractions, in closed form; that of other engines is left out."""
+        return sum(one.energy_pj for one in self.contractions)
 
     @property
     def label(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Iterator, Sequence
+from math import prod
 
 from xdsl.ir import Operation, SSAValue
 
@@ -30,7 +31,7 @@ from flexc.ir.train import role_of
 from flexc.ir.value_names import value_names
 from flexc.mapping.from_gradients import ConvGradientOp
 from flexc.mapping.from_ir import ContractionOp
-from flexc.mapping.loops import dram_loops
+from flexc.mapping.loops import dram_loops, lanes_at_work, units_at_work
 from flexc.mapping.problem import ContractionProblem
 from flexc.passes.allocate import base_of
 from flexc.passes.map_contractions import mappings_of, problems_of
@@ -45,6 +46,7 @@ from flexc.schedule import (
     TensorTraffic,
 )
 from flexc.target import Target
+from flexc.target.machine import PeShape
 
 CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
 BUSY_SHARE = 0.5
@@ -173,7 +175,7 @@ class _Builder:
             formats=(format_text(a), format_text(b)),
             extents={dim: problem.extent(dim) for dim in DIMS},
             mapping=str(mapping),
-            levels=tuple(_levels(problem, mapping)),
+            levels=tuple(_levels(problem, mapping, shape, self.target)),
             macs=problem.macs,
             multiplier_cycles=problem.macs * shape.multipliers_per_mac,
             utilization=cost.utilization.spatial,
@@ -249,12 +251,15 @@ def _limit(timing: GroupTiming, contractions: Sequence[ContractionSchedule]) -> 
     return ENGINE_LIMITS[engine]
 
 
-def _levels(problem: ContractionProblem, mapping: Mapping) -> Iterator[LoopLevel]:
+def _levels(
+    problem: ContractionProblem, mapping: Mapping, shape: PeShape, target: Target
+) -> Iterator[LoopLevel]:
     dram = ", ".join(f"{loop.dim} {loop.trips}" for loop in dram_loops(problem, mapping) if loop.trips > 1)
     yield LoopLevel("DRAM", dram, False)
-    yield LoopLevel("core", ", ".join(map(str, mapping.cores)), True)
+    cores, pes = (prod(one.factor for one in factors) for factors in (mapping.cores, mapping.pes))
+    yield LoopLevel("core", ", ".join(map(str, mapping.cores)), True, cores, target.cores)
     tile = zip(DIMS, mapping.tile, strict=True)
     yield LoopLevel("buffer tile", ", ".join(f"{dim} {extent}" for dim, extent in tile if extent > 1), False)
-    yield LoopLevel("PE", ", ".join(map(str, mapping.pes)), True)
-    yield LoopLevel("unit", str(mapping.unit), True)
-    yield LoopLevel("lane", str(mapping.lane), True)
+    yield LoopLevel("PE", ", ".join(map(str, mapping.pes)), True, pes, target.pes_per_core)
+    yield LoopLevel("unit", str(mapping.unit), True, units_at_work(mapping), shape.units)
+    yield LoopLevel("lane", str(mapping.lane), True, lanes_at_work(problem, mapping), shape.lanes)

@@ -96,7 +96,7 @@ def _cost(groups: Iterable[GroupSchedule]) -> PartCost:
         mappings=tuple(one.mapping for one in contractions),
         cycles=sum(group.cycles for group in groups),
         dram_bytes=sum(group.read_bytes + group.written_bytes for group in groups),
-        energy_pj=sum(one.energy_pj for one in contractions),
+        energy_pj=sum(group.energy_pj for group in groups),
     )
 
 
@@ -108,6 +108,6 @@ def _total(schedule: Schedule) -> Total:
         macs=schedule.macs,
         read_bytes=schedule.read_bytes,
         written_bytes=schedule.written_bytes,
-        energy_pj=sum(one.energy_pj for group in schedule.groups for one in group.contractions),
+        energy_pj=sum(group.energy_pj for group in schedule.groups),
         instructions=schedule.instructions,
     )

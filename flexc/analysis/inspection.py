@@ -1,4 +1,4 @@
-"""What `flexc inspect` shows of a schedule: a summary, a row a group, the details of a layer, a timeline."""
+"""What `flexc inspect` shows of a schedule: a summary, a row a group, a timeline."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class GroupOrder(StrEnum):
 
     RUN = "order"
     CYCLES = "cycles"
+    ENERGY = "energy"
     BYTES = "bytes"
     MACS = "macs"
 
@@ -46,6 +47,7 @@ CSV_COLUMNS = (
     "limit",
     "read_bytes",
     "written_bytes",
+    "energy_pj",
     "instructions",
 )
 
@@ -75,12 +77,14 @@ def layer(schedule: Schedule, name: str) -> Schedule:
 def ranked(schedule: Schedule, order: GroupOrder, count: int | None) -> Schedule:
     """The schedule with the first ``count`` groups in ``order`` (all of them if None); totals stay."""
 
-    def size(group: GroupSchedule) -> int:
+    def size(group: GroupSchedule) -> float:
         match order:
             case GroupOrder.RUN:
                 return 0
             case GroupOrder.CYCLES:
                 return group.cycles
+            case GroupOrder.ENERGY:
+                return group.energy_pj
             case GroupOrder.BYTES:
                 return group.read_bytes + group.written_bytes
             case GroupOrder.MACS:
@@ -104,8 +108,21 @@ def summary(schedule: Schedule) -> list[str]:
         f"utilization of the multipliers: {schedule.spatial_utilization:.1%} while the cores compute, "
         f"{schedule.end_to_end_utilization:.1%} of all cycles",
         f"DRAM: {byte_text(schedule.read_bytes)} read, {byte_text(schedule.written_bytes)} written",
+        f"energy of contractions: {energy_text(sum(group.energy_pj for group in schedule.groups))}",
         f"engines at work: {busy}",
+        f"groups are limited by: {_limits(schedule)}",
     ]
+
+
+def _limits(schedule: Schedule) -> str:
+    """What limits how many groups, with their share of the cycles of all groups, the largest first."""
+    cycles = sum(group.cycles for group in schedule.groups) or 1
+    found: dict[str, list[int]] = {}
+    for group in schedule.groups:
+        found.setdefault(group.limit, []).append(group.cycles)
+    ordered = sorted(found.items(), key=lambda item: (-sum(item[1]), item[0]))
+    texts = (f"{limit} {sum(each) / cycles:.0%} ({len(each)})" for limit, each in ordered)
+    return ", ".join(texts) or "nothing"
 
 
 def timeline(schedule: Schedule, columns: int = TIMELINE_COLUMNS) -> list[str]:
@@ -135,53 +152,6 @@ def timeline(schedule: Schedule, columns: int = TIMELINE_COLUMNS) -> list[str]:
     ]
 
 
-def details(group: GroupSchedule) -> list[str]:
-    """Everything known of one group."""
-    lines = [
-        f"group {group.index} ({group.kind}): {', '.join(map(str, group.nodes)) or 'made by the compiler'}",
-        f"  ops         {', '.join(group.ops)}",
-        f"  cycles      {group.start_cycle:,} to {group.end_cycle:,} ({group.cycles:,}), "
-        f"limited by {group.limit}",
-        "  engines     "
-        + ", ".join(f"{engine} {use.busy_cycles:,}" for engine, use in group.engines.items())
-        + " cycles",
-    ]
-    for contraction in group.contractions:
-        lines += _contraction(contraction, group)
-    lines.append(f"  traffic     {'tensor':<40} {'read':>12} {'written':>12}")
-    lines += [
-        f"              {one.tensor:<40} {byte_text(one.read_bytes):>12} {byte_text(one.written_bytes):>12}"
-        for one in group.traffic
-    ]
-    lines.append(f"  buffers     {'memory':<8} {'holds':<12} {'size':>12}  ring")
-    lines += [
-        f"              {one.memory:<8} {one.holds:<12} {byte_text(one.size_bytes):>12}  x{one.depth} "
-        + ("in each core" if one.per_core else "over all cores")
-        for one in group.buffers
-    ]
-    return lines
-
-
-def _contraction(contraction: ContractionSchedule, group: GroupSchedule) -> list[str]:
-    a, b = contraction.formats
-    extents = ", ".join(f"{dim} {extent}" for dim, extent in contraction.extents.items() if extent > 1)
-    lines = [
-        f"  contraction {contraction.result}: a {a} x b {b}",
-        f"  problem     {extents or 'all extents 1'}: {contraction.macs:,} MACs",
-        f"  utilization {contraction.utilization:.1%} while the cores compute (loses most: "
-        f"{contraction.limit}), {group.end_to_end_utilization:.1%} of the group's cycles",
-        "  mapping",
-    ]
-    depth = 0
-    for level in contraction.levels:
-        if not level.loops:
-            continue
-        verb = "parallel" if level.spatial else "for"
-        lines.append(f"    {'  ' * depth}{verb} {level.loops}    <- {level.level}")
-        depth += 1
-    return lines
-
-
 def csv_text(schedule: Schedule) -> str:
     """A row a group, with a header."""
     text = io.StringIO()
@@ -205,7 +175,17 @@ def _csv_row(group: GroupSchedule) -> Iterator[object]:
         yield use.busy_cycles if use else 0
     yield f"{spatial_utilization(group.contractions):.4f}" if group.contractions else ""
     yield f"{group.end_to_end_utilization:.4f}" if group.contractions else ""
-    yield from (group.limit, group.read_bytes, group.written_bytes, group.instructions)
+    yield from (group.limit, group.read_bytes, group.written_bytes)
+    yield f"{group.energy_pj:.1f}" if group.contractions else ""
+    yield group.instructions
+
+
+def energy_text(picojoules: float) -> str:
+    """``1500`` as ``1.5 nJ``."""
+    for unit, size in (("nJ", 1e3), ("uJ", 1e6), ("mJ", 1e9)):
+        if picojoules < 1000 * size:
+            return f"{picojoules / size:.1f} {unit}"
+    return f"{picojoules / 1e12:,.1f} J"
 
 
 def spatial_utilization(contractions: Sequence[ContractionSchedule]) -> float:

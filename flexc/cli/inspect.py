@@ -15,18 +15,19 @@ from flexc.analysis.inspection import (
     GroupOrder,
     byte_text,
     csv_text,
-    details,
+    energy_text,
     layer,
     ranked,
     spatial_utilization,
     summary,
     timeline,
 )
+from flexc.analysis.layer_details import details
 from flexc.cli.options import format_option, json_option, one_format
 from flexc.program import load
 from flexc.schedule import GroupSchedule, Schedule
 
-PIPE_WIDTH = 160
+PIPE_WIDTH = 180
 """Columns of the table where stdout is no terminal."""
 
 
@@ -39,7 +40,8 @@ PIPE_WIDTH = 160
 @click.option(
     "--sort", "order", type=click.Choice([one.value for one in GroupOrder]), default=GroupOrder.RUN.value,
     show_default=True,
-    help="Groups in the order in which they run, or those with the most cycles, DRAM bytes or MACs first.",
+    help="Groups in the order in which they run, or those with the most cycles, DRAM bytes, MACs, or energy "
+    "of contractions first.",
 )  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N groups.")
 @format_option("table", "csv", "json")
@@ -76,12 +78,23 @@ def inspect_command(
 
 
 def _show(schedule: Schedule, whole: Schedule) -> None:
-    click.echo("\n".join(summary(schedule)))
+    click.echo("\n".join(summary(whole)))
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
     table = Table(box=SIMPLE, pad_edge=False)
     for column in ("#", "node", "kind", "formats"):
         table.add_column(column, overflow="fold")
-    for column in ("MACs", "cycles", "cores", "DMA", "other", "spatial", "end to end", "limit", "DRAM"):
+    for column in (
+        "MACs",
+        "cycles",
+        "cores",
+        "DMA",
+        "other",
+        "spatial",
+        "end to end",
+        "limit",
+        "DRAM",
+        "energy",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
     for group in schedule.groups:
         table.add_row(*_row(group))
@@ -92,7 +105,8 @@ def _show(schedule: Schedule, whole: Schedule) -> None:
     total_label = (
         "total" if len(schedule.groups) == len(whole.groups) else f"total of all {len(whole.groups)} groups"
     )
-    table.add_row("", total_label, "", "", *total, *utilization, "", moved)
+    energy = energy_text(sum(group.energy_pj for group in whole.groups))
+    table.add_row("", total_label, "", "", *total, *utilization, "", moved, energy)
     console.print(table)
     click.echo("\n".join(timeline(whole)))
 
@@ -102,7 +116,9 @@ def _row(group: GroupSchedule) -> list[str]:
     others = f" +{len(group.nodes) - 1}" if len(group.nodes) > 1 else ""
     operators = f"{group.nodes[0].op_type}{others}" if group.nodes else ""
     formats = ", ".join(" x ".join(part.split()[0] for part in one.formats) for one in group.contractions)
-    spatial = f"{spatial_utilization(group.contractions):.1%}" if group.contractions else ""
+    spatial = ""
+    if group.contractions:
+        spatial = f"{spatial_utilization(group.contractions):.1%}, {group.contractions[0].limit}"
     end_to_end = f"{group.end_to_end_utilization:.1%}" if group.contractions else ""
     return [
         str(group.index),
@@ -116,6 +132,7 @@ def _row(group: GroupSchedule) -> list[str]:
         end_to_end,
         group.limit,
         byte_text(group.read_bytes + group.written_bytes),
+        energy_text(group.energy_pj) if group.contractions else "",
     ]
 
 

@@ -61,6 +61,17 @@ def combinations(sizes: Sequence[Counter[int]]) -> Iterator[tuple[tuple[int, ...
         yield tuple(size for size, _ in chosen), prod(count for _, count in chosen)
 
 
+def lanes_at_work(problem: ContractionProblem, mapping: Mapping) -> int:
+    """Lanes of a unit that have something to do in the longest segment (the first tile, where not over k)."""
+    longest = problem.longest_segment if mapping.lane.dim == "k" else mapping.tile_of(mapping.lane.dim)
+    return min(mapping.lane.factor, longest)
+
+
+def units_at_work(mapping: Mapping) -> int:
+    """Units of a PE that have something to do in the first tile."""
+    return min(mapping.unit.factor, mapping.tile_of(mapping.unit.dim))
+
+
 def _sizes(extent: int, period: int, most: int) -> Counter[int]:
     full, rest = divmod(extent, period)
     found: Counter[int] = Counter()

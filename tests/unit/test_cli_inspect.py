@@ -82,13 +82,14 @@ def test_csv_has_every_group(artefact: Path) -> None:
     assert csv_groups(inspect(artefact, "--layer", "pool", "--format", "csv").stdout) == ["4"]
 
 
-@pytest.mark.parametrize("key", ["cycles", "bytes", "macs"])
+@pytest.mark.parametrize("key", ["cycles", "energy", "bytes", "macs"])
 def test_the_largest_groups_come_first(artefact: Path, key: str) -> None:
-    def size(row: dict[str, str]) -> int:
-        amounts = {
+    def size(row: dict[str, str]) -> float:
+        amounts: dict[str, float] = {
             "cycles": int(row["end_cycle"]) - int(row["start_cycle"]),
             "bytes": int(row["read_bytes"]) + int(row["written_bytes"]),
             "macs": int(row["macs"]),
+            "energy": float(row["energy_pj"] or 0),
         }
         return amounts[key]
 
@@ -102,7 +103,7 @@ def test_the_largest_groups_come_first(artefact: Path, key: str) -> None:
 def test_the_timeline_and_the_totals_are_those_of_all_groups(artefact: Path) -> None:
     whole, top = inspect(artefact).stdout.splitlines(), inspect(artefact, "--top", "3").stdout.splitlines()
     assert top[-8:] == whole[-8:]
-    assert top[:5] == whole[:5]
+    assert top[:7] == whole[:7]
     assert len(whole) - len(top) == 4
     (total,) = (line for line in top if "total of all 7 groups" in line)
     assert flexc.load(artefact).schedule.macs == int(total.split()[5].replace(",", ""))

@@ -13,13 +13,13 @@ from flexc.analysis.inspection import (
     GroupOrder,
     byte_text,
     csv_text,
-    details,
     layer,
     ranked,
     spatial_utilization,
     summary,
     timeline,
 )
+from flexc.analysis.layer_details import details
 from flexc.diagnostics import CompileError
 from flexc.schedule import (
     BufferUse,
@@ -82,8 +82,8 @@ def contraction(multiplier_cycles: int, utilization: float) -> ContractionSchedu
         mapping="stream b, ...",
         levels=(
             LoopLevel("DRAM", "o 4", False),
-            LoopLevel("core", "", True),
-            LoopLevel("lane", "k 12", True),
+            LoopLevel("core", "", True, 1, 16),
+            LoopLevel("lane", "k 12", True, 12, 12),
         ),
         macs=8192,
         multiplier_cycles=multiplier_cycles,
@@ -189,7 +189,13 @@ def test_details_and_summary(golden: Golden) -> None:
 
 
 def test_a_program_of_no_cycles_has_a_summary() -> None:
-    assert summary(schedule(0))[-1] == "engines at work: "
+    assert summary(schedule(0))[-2:] == ["engines at work: ", "groups are limited by: nothing"]
+
+
+def test_the_summary_ranks_limits_by_the_cycles_of_their_groups() -> None:
+    slow = replace(FIRST, limit="lanes", start_cycle=0, end_cycle=60)
+    found = summary(schedule(80, SECOND, slow, THIRD))[-1]
+    assert found == "groups are limited by: lanes 85% (1), DRAM 15% (2)"
 
 
 def test_csv_has_a_row_a_group() -> None:

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from flexc.ir.mapping import Mapping
+from flexc.mapping.loops import lanes_at_work, units_at_work
 from flexc.mapping.problem import ContractionProblem
 from flexc.target.machine import PeShape, Target
 
@@ -26,9 +27,7 @@ def mapping_figure(
 
     Lanes beyond the longest segment, and units beyond what a core makes, have a factor but nothing to do.
     """
-    lane_extent = problem.longest_segment if mapping.lane.dim == "k" else problem.extent(mapping.lane.dim)
-    lanes_at_work = min(mapping.lane.factor, lane_extent)
-    units_at_work = min(mapping.unit.factor, mapping.tile_of(mapping.unit.dim))
+    busy_lanes, busy_units = lanes_at_work(problem, mapping), units_at_work(mapping)
     cores = [(factor.dim, factor.factor) for factor in mapping.cores]
     pes = [(factor.dim, factor.factor) for factor in mapping.pes]
     used_cores = prod(factor for _, factor in cores)
@@ -39,18 +38,18 @@ def mapping_figure(
         subplot_titles=(
             f"{used_cores} of {target.cores} cores",
             f"{used_pes} of {target.pes_per_core} PEs of a core<br><sub>{work}</sub>",
-            f"{lanes_at_work} of {shape.lanes} lanes over {mapping.lane.dim}, "
-            f"{units_at_work} of {shape.units} units over {mapping.unit.dim}",
+            f"{busy_lanes} of {shape.lanes} lanes over {mapping.lane.dim}, "
+            f"{busy_units} of {shape.units} units over {mapping.unit.dim}",
         ),
     )  # fmt: skip
     _grid(figure, 1, _labels(cores), target.cores, ceil(sqrt(target.cores)))
     _grid(figure, 2, _labels(pes), target.pes_per_core, PE_COLUMNS)
     lanes = [
-        [f"{mapping.lane.dim}{lane}" if lane < lanes_at_work else "" for lane in range(shape.lanes)]
+        [f"{mapping.lane.dim}{lane}" if lane < busy_lanes else "" for lane in range(shape.lanes)]
         for _ in range(shape.units)
     ]
-    used = [[int(bool(text) and unit < units_at_work) for text in row] for unit, row in enumerate(lanes)]
-    rows = [f"{mapping.unit.dim}{unit}" if unit < units_at_work else "idle" for unit in range(shape.units)]
+    used = [[int(bool(text) and unit < busy_units) for text in row] for unit, row in enumerate(lanes)]
+    rows = [f"{mapping.unit.dim}{unit}" if unit < busy_units else "idle" for unit in range(shape.units)]
     _heatmap(figure, 3, used, lanes)
     figure.update_layout(height=300, margin={"l": 10, "r": 10, "t": 60, "b": 10}, showlegend=False)
     figure.update_xaxes(visible=False)

@@ -19,7 +19,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from flexc.analysis.energy_breakdown import energy_breakdown, mappings_by_group
-from flexc.analysis.inspection import byte_text, details, spatial_utilization
+from flexc.analysis.inspection import byte_text, spatial_utilization
+from flexc.analysis.layer_details import details
 from flexc.analysis.report import figures
 from flexc.analysis.report.mapping_picture import mapping_figure
 from flexc.analysis.report.training_run import course_of

@@ -51,7 +51,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class _Planes:
+class OperandPlanes:
     """How the planes of a run are read: with rows and columns merged, or every kernel position apart."""
 
     mantissa: Operand
@@ -70,7 +70,7 @@ class ComputeOperand:
         self.mantissa = mantissa
         self.exponent = exponent
         self.axis = axis
-        self._planes_of_run: dict[CoreRun, tuple[_Planes, ...]] = {}
+        self._planes_of_run: dict[CoreRun, tuple[OperandPlanes, ...]] = {}
         self._exponent_runs: dict[tuple[CoreRun, int, int], CoreRun] = {}
 
     def cores_apart(self, memories: Memories, run: CoreRun) -> tuple[int, ...]:
@@ -92,11 +92,11 @@ class ComputeOperand:
         """The least exponent above 0, whose groups hold zeros only, and the largest; (256, 0) without any."""
 
         def measure() -> tuple[int, int]:
-            exponents = self._exponents(self._planes(run)[-1], memories, counters, groups)
+            exponents = self._exponents(self.planes(run)[-1], memories, counters, groups)
             # Zero wraps to 255 and drops out of the minimum.
             return int((exponents - np.uint8(1)).min()) + 1, int(exponents.max())
 
-        return self._derived(self.exponent, memories, (run, groups.tobytes(), "range"), measure)
+        return self.derived(self.exponent, memories, (run, groups.tobytes(), "range"), measure)
 
     def tile(
         self,
@@ -110,7 +110,7 @@ class ComputeOperand:
         """The dequantized elements of a run. Raises StreamFault where one cannot be read."""
 
         def build() -> Tile:
-            *preferred, last = self._planes(run)
+            *preferred, last = self.planes(run)
             for planes in preferred:
                 try:
                     return self._build(planes, memories, counters, groups, arrangement, dtype)
@@ -120,9 +120,9 @@ class ComputeOperand:
             return self._build(last, memories, counters, groups, arrangement, dtype)
 
         place = b"" if groups is None else groups.tobytes()
-        return self._derived(self.mantissa, memories, (run, place, arrangement, dtype), build)
+        return self.derived(self.mantissa, memories, (run, place, arrangement, dtype), build)
 
-    def _derived(self, operand: Operand, memories: Memories, key: Hashable, build: Callable[[], T]) -> T:
+    def derived(self, operand: Operand, memories: Memories, key: Hashable, build: Callable[[], T]) -> T:
         """What was built last from the buffer of an operand, or is built now if it has changed."""
         stamp = 0 if self.axis is None else self.exponent.slot(memories).current.stamp
         kept = operand.slot(memories).current.derived
@@ -133,19 +133,19 @@ class ComputeOperand:
         value: T = found[1]
         return value
 
-    def _planes(self, run: CoreRun) -> tuple[_Planes, ...]:
+    def planes(self, run: CoreRun) -> tuple[OperandPlanes, ...]:
         """The ways to read a run, the best first; the last reads exactly what the record does."""
         found = self._planes_of_run.get(run)
         if found is None:
             rows, columns = (
                 WindowAxis(run.count[output] * run.count[tap], run.count[tap], 1) for output, tap in WINDOWS
             )
-            exact = _Planes(self.mantissa, self.exponent, run, (rows, columns), merged=False)
+            exact = OperandPlanes(self.mantissa, self.exponent, run, (rows, columns), merged=False)
             merged = self._merged(run) if self.is_a else None
             found = self._planes_of_run[run] = (exact,) if merged is None else (merged, exact)
         return found
 
-    def _merged(self, run: CoreRun) -> _Planes | None:
+    def _merged(self, run: CoreRun) -> OperandPlanes | None:
         operands = [self.mantissa] if self.axis is None else [self.mantissa, self.exponent]
         count = list(run.count)
         strides = [list(operand.position_stride) for operand in operands]
@@ -162,10 +162,10 @@ class ComputeOperand:
             windows.append(window)
         views = [operand.restrided(tuple(row)) for operand, row in zip(operands, strides, strict=True)]
         merged_run = CoreRun(run.first, run.cores, run.low, tuple(count))
-        return _Planes(views[0], views[-1], merged_run, (windows[0], windows[1]), merged=True)
+        return OperandPlanes(views[0], views[-1], merged_run, (windows[0], windows[1]), merged=True)
 
-    def _exponents(self, planes: _Planes, memories: Memories, counters: Counters, groups: Groups) -> Array:
-        """uint8 [core axes, g n p q o k r s], one a group along the group axis."""
+    def exponent_run(self, planes: OperandPlanes, groups: Groups) -> CoreRun:
+        """The run of the exponents of ``groups``, one a group along the group axis."""
         assert self.axis is not None
         low, count = list(planes.run.low), list(planes.run.count)
         count[K] = 1
@@ -176,14 +176,23 @@ class ComputeOperand:
         if run is None:
             run = CoreRun(planes.run.first, planes.run.cores, tuple(low), tuple(count))
             self._exponent_runs[key] = run
+        return run
+
+    def _exponents(
+        self, planes: OperandPlanes, memories: Memories, counters: Counters, groups: Groups
+    ) -> Array:
+        """uint8 [core axes, g n p q o k r s], one a group along the group axis."""
+        assert self.axis is not None
+        run = self.exponent_run(planes, groups)
         exponents = read(planes.exponent, memories, run, counters)
         shape = list(exponents.shape)
-        shape[CORE_AXES + grouped] = count[grouped]
+        grouped = CORE_AXES + (G if self.axis.along_g else K)
+        shape[grouped] = run.count[grouped - CORE_AXES]
         return np.broadcast_to(exponents, shape)
 
     def _build(
         self,
-        planes: _Planes,
+        planes: OperandPlanes,
         memories: Memories,
         counters: Counters,
         groups: Groups | None,

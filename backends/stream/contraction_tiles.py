@@ -24,6 +24,26 @@ G, N, P, Q, OUT, K, R, S = range(len(COMPUTE_DIMS))
 AXES = tuple(range(CORE_AXES))
 DIMENSIONS = tuple(range(CORE_AXES, CORE_AXES + len(COMPUTE_DIMS)))
 EXPONENT_BIAS = 127
+_FP32_SUM_BITS = 24
+_LEAST_UNIT = -149
+_ANY_EXPONENTS = (EXPONENT_BIAS, EXPONENT_BIAS)
+
+
+def exact_in_fp32(
+    longest: int,
+    product_bits: int,
+    a_exponents: tuple[int, int] = _ANY_EXPONENTS,
+    b_exponents: tuple[int, int] = _ANY_EXPONENTS,
+) -> bool:
+    """Whether products and sums of dequantized elements are exact in fp32 within segments up to ``longest``.
+
+    Exponents are the least above 0 and the largest of each operand.
+    """
+    if longest << product_bits > 1 << _FP32_SUM_BITS:
+        return False
+    least_unit = a_exponents[0] + b_exponents[0] - 2 * EXPONENT_BIAS - (product_bits - 2)
+    largest_sum = a_exponents[1] + b_exponents[1] - 2 * EXPONENT_BIAS + 2 + longest.bit_length()
+    return least_unit >= _LEAST_UNIT and largest_sum < 128
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Modelled memories: bytes, and for every byte which of its bits hold something.
 
-Validity is kept in pairs of bits (an fp10 element starts on one), four to a byte of a second array of the
-same shape: 15 is a byte that was written whole. Nothing is valid until it is written.
+Nothing is valid until it is written. Validity is kept by ``validity``: for most buffers it is one range of
+bytes.
 
 On-chip buffers that a broadcast filled keep one copy for all the cores of a core axis; the copies are
 separated when something writes them apart. No program can see the difference.
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import Addressing, Space
 from flexc.backends.stream.program import MachineLimits
+from flexc.backends.stream.validity import WHOLE_BYTE, Validity
 
-WHOLE_BYTE = 15
 Grid = tuple[int, ...]
 Bytes = NDArray[np.uint8]
 _stamps = count()
@@ -30,11 +30,11 @@ _stamps = count()
 class Buffer:
     """One buffer of a slot.
 
-    ``content`` and ``valid`` are uint8 of shape [size] (DRAM, striped) or [*copies, size] where ``copies``
-    has for every core axis of ``grid`` its cores or, where they all hold the same, 1. Once it has been used
-    with core grids of several shapes it is [cores, size] (``flat``), the grids being the first cores of the
-    machine, row by row. ``derived`` keeps what readers made of the content until it changes, and ``stamp``
-    is another number then.
+    ``content`` is uint8 of shape [size] (DRAM, striped) or [*copies, size] where ``copies`` has for every
+    core axis of ``grid`` its cores or, where they all hold the same, 1. Once it has been used with core grids
+    of several shapes it is [cores, size] (``flat``), the grids being the first cores of the machine, row by
+    row. ``valid`` says which of it was written. ``derived`` keeps what readers made of the content until it
+    changes, and ``stamp`` is another number then.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class Buffer:
     )
 
     def __init__(
-        self, size: int, *, cores: int, content: Bytes | None = None, valid: Bytes | None = None
+        self, size: int, *, cores: int, content: Bytes | None = None, valid: Validity | None = None
     ) -> None:
         """``cores`` is 0 where the cores have no buffers of their own."""
         self.size = size
@@ -63,12 +63,10 @@ class Buffer:
         self.copies: Grid = ()
         self.derived: dict[Hashable, Any] = {}
         self.stamp = next(_stamps)
-        self._pool: dict[Grid, tuple[Bytes, Bytes]] = {}
-        if content is None or valid is None:
-            shape = (0,) if self.per_core else (size,)
-            content, valid = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-        self.content = content
-        self.valid = valid
+        self._pool: dict[Grid, Bytes] = {}
+        shape = (0,) if self.per_core else (size,)
+        self.content = np.zeros(shape, np.uint8) if content is None else content
+        self.valid = Validity(shape) if valid is None else valid
 
     def empty(self) -> None:
         """Forget everything."""
@@ -76,59 +74,62 @@ class Buffer:
         self.grid = None
         self.flat = False
         if not self.per_core:
-            self.valid.fill(0)
+            self.valid.clear((self.size,))
 
-    def for_write(self, grid: Grid, distinct: tuple[bool, ...]) -> tuple[Bytes, Bytes]:
-        """Content and valid, [*copies, size] for the cores of ``grid``, to be written to.
+    def for_write(self, grid: Grid, distinct: tuple[bool, ...]) -> Bytes:
+        """Content, [*copies, size] for the cores of ``grid``, to be written to.
 
         ``distinct`` says along which core axes the cores write different things; the others may share a copy.
         """
         self._changed()
         if not self.per_core:
-            return self.content, self.valid
+            return self.content
         if self.grid is None:
             self.grid = grid
             self._take(tuple(n if apart else 1 for n, apart in zip(grid, distinct, strict=True)))
-            self.valid.fill(0)
-            return self.content, self.valid
+            self.valid.clear(self.content.shape)
+            return self.content
         if self.flat or self.grid != grid:
             return self._flattened(grid)
         wanted = tuple(
             n if apart or have > 1 else 1 for n, apart, have in zip(grid, distinct, self.copies, strict=True)
         )
         if wanted != self.copies:
-            content, valid = self.content, self.valid
+            content = self.content
             self._take(wanted)
             self.content[...] = content
-            self.valid[...] = valid
-        return self.content, self.valid
+            self.valid.spread(self.content.shape)
+        return self.content
 
-    def for_read(self, grid: Grid) -> tuple[Bytes, Bytes]:
-        """Content and valid, [*copies, size] for the cores of ``grid``.
+    def for_read(self, grid: Grid) -> Bytes:
+        """Content, [*copies, size] for the cores of ``grid``.
 
         Raises StreamFault when the buffer holds nothing.
         """
         if not self.per_core:
-            return self.content, self.valid
+            return self.content
         if self.grid is None:
             raise StreamFault("reads a buffer that holds nothing")
         if self.flat or self.grid != grid:
             return self._flattened(grid)
-        return self.content, self.valid
+        return self.content
 
-    def _flattened(self, grid: Grid) -> tuple[Bytes, Bytes]:
+    def validity(self, grid: Grid) -> Bytes:
+        """The validity of each byte of what :meth:`for_read` or :meth:`for_write` gave; may be changed."""
+        pairs = self.valid.of_bytes()
+        return pairs[: prod(grid)].reshape(*grid, self.size) if self.flat else pairs
+
+    def _flattened(self, grid: Grid) -> Bytes:
         if not self.flat:
             assert self.grid is not None
-            content, valid = self.content, self.valid
+            content = self.content
             held = prod(self.grid)
             every = (*self.grid, self.size)
             self._take((self.cores,))
-            self.valid.fill(0)
             self.content[:held] = np.broadcast_to(content, every).reshape(held, self.size)
-            self.valid[:held] = np.broadcast_to(valid, every).reshape(held, self.size)
+            self.valid.flatten(every, self.cores)
             self.flat = True
-        shape = (*grid, self.size)
-        return self.content[: prod(grid)].reshape(shape), self.valid[: prod(grid)].reshape(shape)
+        return self.content[: prod(grid)].reshape(*grid, self.size)
 
     def _changed(self) -> None:
         self.stamp = next(_stamps)
@@ -137,10 +138,10 @@ class Buffer:
 
     def _take(self, copies: Grid) -> None:
         self.copies = copies
-        if copies not in self._pool:
-            shape = (*copies, self.size)
-            self._pool[copies] = (np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
-        self.content, self.valid = self._pool[copies]
+        found = self._pool.get(copies)
+        if found is None:
+            found = self._pool[copies] = np.zeros((*copies, self.size), np.uint8)
+        self.content = found
 
 
 class Slot:
@@ -213,10 +214,10 @@ class Memories:
         if space is Space.DRAM:
             buffers = []
             for start in range(address, end, size):
-                content, valid = self.dram[start : start + size], self.dram_valid[start : start + size]
+                content, pairs = self.dram[start : start + size], self.dram_valid[start : start + size]
                 if not keep:
-                    valid.fill(0)
-                buffers.append(Buffer(size, cores=0, content=content, valid=valid))
+                    pairs.fill(0)
+                buffers.append(Buffer(size, cores=0, content=content, valid=Validity((size,), pairs)))
         else:
             buffers = [Buffer(size, cores=self.limits.cores if per_core else 0) for _ in range(depth)]
         self.slots[register] = Slot(space, address, end, buffers)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -51,7 +53,7 @@ class Segment:
     end: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segments:
     """The segments of a box in canonical order, and the groups of its elements [cores..., g, k].
 
@@ -64,6 +66,12 @@ class Segments:
     alike: bool
 
     @property
+    def content(self) -> tuple[Hashable, ...]:
+        """What tells these from others; segments themselves are compared by identity."""
+        groups = (self.a_groups, self.b_groups)
+        return (self.segments, self.alike, *((one.shape, one.tobytes()) for one in groups))
+
+    @cached_property
     def longest(self) -> int:
         """The number of elements of the longest segment."""
         return max(segment.end - segment.first for segment in self.segments)

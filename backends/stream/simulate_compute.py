@@ -8,7 +8,7 @@ unit at 2^-149 or above, in fp64 always. The sum is then rounded once to fp32 an
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from flexc.backends.stream.access import read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
 from flexc.backends.stream.compute_operand import ComputeOperand
-from flexc.backends.stream.contraction_tiles import AXES, EXPONENT_BIAS, Arrangement, G, K, add_segments
+from flexc.backends.stream.contraction_tiles import AXES, Arrangement, G, K, add_segments, exact_in_fp32
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import ACCUMULATOR_BITS, CORE_AXES, FORMAT_BITS, Format, Space
 from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.segments import GroupAxis, Segments, cut_segments, group_axis
 from flexc.backends.stream.simulate_move import operands_of
+from flexc.numerics.acceleration import use_compiled
 
-_FP32_SUM_BITS = 24
-_LEAST_UNIT = -149
+if TYPE_CHECKING:
+    from flexc.backends.stream.compute_compiled import CompiledContraction
 
 
 class Compute:
@@ -43,6 +44,8 @@ class Compute:
         self.distinct = tuple(cores > 1 for cores in self.box.grid)
         self._segments: dict[tuple[CoreRun, int, int], list[tuple[CoreRun, Segments]]] = {}
         self._acc_runs: dict[CoreRun, CoreRun] = {}
+        self._interned: dict[object, Segments] = {}
+        self._compiled: CompiledContraction | None = None
 
     def execute(self, memories: Memories, counters: Counters) -> None:
         if self.acc.slot(memories).space is not Space.PSUM:
@@ -60,31 +63,59 @@ class Compute:
     def _contract(
         self, memories: Memories, run: CoreRun, counters: Counters, from_zero: bool, cut: Segments | None
     ) -> None:
-        arrangement = Arrangement.of(
-            self.a.cores_apart(memories, run),
-            self.b.cores_apart(memories, run),
-            elementwise=run.count[K] == 1 and run.count[G] > 1,
-        )
-        dtype: Any = np.float32
-        if cut is not None and not arrangement.elementwise:
-            dtype = self._exact_dtype(memories, run, counters, cut)
-        a_groups, b_groups = (None, None) if cut is None else (cut.a_groups, cut.b_groups)
-        a = self.a.tile(memories, run, counters, a_groups, arrangement, dtype)
-        b = self.b.tile(memories, run, counters, b_groups, arrangement, dtype)
-
+        cores = self.a.cores_apart(memories, run), self.b.cores_apart(memories, run)
+        arrangement = Arrangement.of(*cores, elementwise=run.count[K] == 1 and run.count[G] > 1)
         acc_run = self._acc_run(run)
         shape = (*run.cores, *run.count[:K])
         total = np.zeros([shape[d] for d in arrangement.outputs], np.float32)
         as_stored = total.transpose(np.argsort(arrangement.outputs))[..., None, None, None]
         if not from_zero:
             as_stored[...] = read(self.acc, memories, acc_run, counters)
+        matrices = arrangement.matrices(total)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            matrices = arrangement.matrices(total)
-            add_segments(matrices, a.values, b.values, arrangement, a.windows, run.count, cut)
+            if not self._add_compiled(memories, run, counters, cut, arrangement, cores, matrices):
+                self._add(memories, run, counters, cut, arrangement, matrices)
             finite = np.isfinite(total.sum()) or np.isfinite(total).all()
         if not finite:
             raise StreamFault("an accumulator is not finite", operand=self.acc.name)
         write(self.acc, memories, acc_run, counters, as_stored, self.distinct)
+
+    def _add(
+        self,
+        memories: Memories,
+        run: CoreRun,
+        counters: Counters,
+        cut: Segments | None,
+        arrangement: Arrangement,
+        matrices: NDArray[np.float32],
+    ) -> None:
+        """Add the products of a run, by NumPy."""
+        dtype: Any = np.float32
+        if cut is not None and not arrangement.elementwise:
+            dtype = self._exact_dtype(memories, run, counters, cut)
+        a_groups, b_groups = (None, None) if cut is None else (cut.a_groups, cut.b_groups)
+        a = self.a.tile(memories, run, counters, a_groups, arrangement, dtype)
+        b = self.b.tile(memories, run, counters, b_groups, arrangement, dtype)
+        add_segments(matrices, a.values, b.values, arrangement, a.windows, run.count, cut)
+
+    def _add_compiled(
+        self,
+        memories: Memories,
+        run: CoreRun,
+        counters: Counters,
+        cut: Segments | None,
+        arrangement: Arrangement,
+        cores: tuple[tuple[int, ...], tuple[int, ...]],
+        matrices: NDArray[np.float32],
+    ) -> bool:
+        """Add the products of a run by compiled kernels; false where there are none for it."""
+        if cut is None or not use_compiled():
+            return False
+        if self._compiled is None:
+            from flexc.backends.stream.compute_compiled import CompiledContraction
+
+            self._compiled = CompiledContraction(self.a, self.b, self.product_bits)
+        return self._compiled.add(memories, run, counters, cut, arrangement, cores, matrices)
 
     def _acc_run(self, run: CoreRun) -> CoreRun:
         """The accumulators of a run: one element along each reduced dimension."""
@@ -119,7 +150,7 @@ class Compute:
                 f"a segment of {found.longest} products of {self.product_bits + 2} bits overflows "
                 f"{ACCUMULATOR_BITS} bits"
             )
-        return found
+        return self._interned.setdefault(found.content, found)
 
     def _same_exponents(self, cut: Segments) -> bool:
         """Whether all cores read the same exponents of their buffers, or whole axes of them."""
@@ -141,13 +172,11 @@ class Compute:
 
     def _exact_dtype(self, memories: Memories, run: CoreRun, counters: Counters, cut: Segments) -> Any:
         """fp32 where products and sums of dequantized elements are exact in it within every segment."""
-        if cut.longest << self.product_bits > 1 << _FP32_SUM_BITS:
+        if not exact_in_fp32(cut.longest, self.product_bits):
             return np.float64
-        a_low, a_high = self.a.exponent_range(memories, run, counters, cut.a_groups)
-        b_low, b_high = self.b.exponent_range(memories, run, counters, cut.b_groups)
-        least_unit = a_low + b_low - 2 * EXPONENT_BIAS - (self.product_bits - 2)
-        largest_sum = a_high + b_high - 2 * EXPONENT_BIAS + 2 + cut.longest.bit_length()
-        return np.float32 if least_unit >= _LEAST_UNIT and largest_sum < 128 else np.float64
+        a = self.a.exponent_range(memories, run, counters, cut.a_groups)
+        b = self.b.exponent_range(memories, run, counters, cut.b_groups)
+        return np.float32 if exact_in_fp32(cut.longest, self.product_bits, a, b) else np.float64
 
 
 def _single_cores(run: CoreRun) -> list[CoreRun]:

@@ -13,6 +13,7 @@ from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES
 from flexc.backends.stream.isa import CORE_AXES, OPCODES, Format, Opcode
 from flexc.backends.stream.memory import Memories
+from flexc.backends.stream.validity import WHOLE_BYTE
 
 
 def operands_of(record: Any, box: Box) -> tuple[Operand, ...]:
@@ -99,7 +100,7 @@ class Gather(Load):
             )
         element_bytes = self.src.bits // 8
         places = (address // 8)[..., np.newaxis] + np.arange(element_bytes)
-        if not buffer.valid[places].all():
+        if not (buffer.valid.of_bytes()[places] == WHOLE_BYTE).all():
             raise StreamFault("reads what nothing has written", operand=self.src.name, address_bits=low)
         dtype = WHOLE_BYTE_TYPES[self.src.format]
         elements: NDArray[Any] = np.ascontiguousarray(buffer.content[places]).view(dtype)[..., 0]

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.backends.stream.access import Layout, all_valid, packed_dimensions
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES, unpack
 from flexc.backends.stream.isa import FORMAT_BITS, Opcode, Space
-from flexc.backends.stream.memory import WHOLE_BYTE, Memories
+from flexc.backends.stream.layout import Layout, all_valid, packed_dimensions
+from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.program import Stream, Symbol, SymbolPlane
+from flexc.backends.stream.validity import WHOLE_BYTE
 from flexc.diagnostics import error
 
 

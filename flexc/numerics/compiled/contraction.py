@@ -58,7 +58,21 @@ def contract(
     starts, lengths = np.array(segments, np.int64).reshape(-1, 2).T.copy()
     # Of a zero of sign + the sum starts, so that none is negative; without a bias another is added.
     closing = np.zeros(y.shape[1], np.float32) if bias is None else np.ascontiguousarray(bias)
-    _contract(left, row_starts, starts, lengths, panels.reshape(-1), panels.shape[2], closing, y)
+    _contract(left, row_starts, starts, lengths, panels.reshape(-1), panels.shape[2], False, closing, y)
+
+
+def contract_further(
+    left: NDArray[Any],
+    row_starts: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    panels: NDArray[np.float32],
+    y: NDArray[np.float32],
+) -> None:
+    """As :func:`contract`, adding to what y is, for segments given as two arrays and flat panels."""
+    width = panel_width(left.dtype)
+    closing = np.zeros(y.shape[1], np.float32)
+    _contract(left, row_starts, starts, lengths, panels, width, True, closing, y)
 
 
 def _tile(rows: int) -> Any:
@@ -157,7 +171,15 @@ _add_row = _tile(1)
 
 @kernel
 def _contract(
-    left: Any, row_starts: Any, starts: Any, lengths: Any, panels: Any, width: Any, bias: Any, y: Any
+    left: Any,
+    row_starts: Any,
+    starts: Any,
+    lengths: Any,
+    panels: Any,
+    width: Any,
+    further: Any,
+    bias: Any,
+    y: Any,
 ) -> None:
     """A block of rows at a time, so that accumulators and the left operand stay in cache."""
     depth = lengths.sum()
@@ -167,6 +189,11 @@ def _contract(
         tiled = rows.size // _TILE_ROWS * _TILE_ROWS
         for column in range(0, y.shape[1], width):
             acc[:] = np.float32(0)
+            if further:
+                for row in range(rows.size):
+                    before = y[block + row]
+                    for j in range(min(width, y.shape[1] - column)):
+                        acc[row * width + j] = before[column + j]
             at = column * depth
             for s in range(starts.size):
                 for row in range(0, tiled, _TILE_ROWS):

@@ -81,3 +81,70 @@ def _add_taps(
                     sums = line[position * channels : (position + 1) * channels]
                     for c in range(channels):
                         sums[c] = sums[c] + taken[c] * weight[c]
+
+
+def add_tap_products(
+    y: NDArray[np.float32],
+    x: NDArray[np.float32],
+    taps: NDArray[np.float32],
+    blocks: tuple[NDArray[np.int64], NDArray[np.int64]],
+    line_starts: NDArray[np.int64],
+    tap_starts: NDArray[np.int64],
+    *,
+    columns: int,
+    column_step: int,
+    outputs: int,
+    channels: int,
+) -> None:
+    """Add to flat y [blocks, lines, columns, outputs, channels] the product of each tap, in order.
+
+    ``blocks`` are where the part of flat x and of the flat taps [taps, outputs, channels] begins for each
+    block of y. In its part of x an element is at line_starts[line] + tap_starts[tap] + column_step * column.
+    """
+    _add_tile_taps(y, x, taps, *blocks, line_starts, tap_starts, columns, column_step, outputs, channels)
+
+
+@kernel
+def _add_tile_taps(
+    y: Any,
+    x: Any,
+    taps: Any,
+    x_blocks: Any,
+    tap_blocks: Any,
+    line_starts: Any,
+    tap_starts: Any,
+    columns: Any,
+    column_step: Any,
+    outputs: Any,
+    channels: Any,
+) -> None:
+    dense = outputs == 1 and column_step == channels
+    length = columns * outputs * channels
+    # The weights of a tap beside each other, one for each element of a line.
+    spread = np.empty(tap_starts.size * length, np.float32)
+    for block in range(x_blocks.size):
+        for tap in range(tap_starts.size):
+            at = tap_blocks[block] + tap * outputs * channels
+            weight = taps[at : at + outputs * channels]
+            for column in range(columns):
+                at = tap * length + column * weight.size
+                spread[at : at + weight.size] = weight
+        for number in range(line_starts.size):
+            at = (block * line_starts.size + number) * length
+            line = y[at : at + length]
+            for tap in range(tap_starts.size):
+                weights = spread[tap * length : (tap + 1) * length]
+                start = x_blocks[block] + line_starts[number] + tap_starts[tap]
+                if dense:
+                    taken = x[start : start + length]
+                    for i in range(length):
+                        line[i] = line[i] + taken[i] * weights[i]
+                    continue
+                for column in range(columns):
+                    at = start + column * column_step
+                    taken = x[at : at + channels]
+                    for output in range(outputs):
+                        at = (column * outputs + output) * channels
+                        sums, weight = line[at : at + channels], weights[at : at + channels]
+                        for c in range(channels):
+                            sums[c] = sums[c] + taken[c] * weight[c]

@@ -9,6 +9,7 @@ separated when something writes them apart. No program can see the difference.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Hashable
 from itertools import count
 from math import prod
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import Addressing, Space
 from flexc.backends.stream.program import MachineLimits
-from flexc.backends.stream.validity import WHOLE_BYTE, Validity
+from flexc.backends.stream.validity import NOTHING, WHOLE_BYTE, Validity
 
 Grid = tuple[int, ...]
 Bytes = NDArray[np.uint8]
@@ -64,9 +65,10 @@ class Buffer:
         self.derived: dict[Hashable, Any] = {}
         self.stamp = next(_stamps)
         self._pool: dict[Grid, Bytes] = {}
-        shape = (0,) if self.per_core else (size,)
-        self.content = np.zeros(shape, np.uint8) if content is None else content
-        self.valid = Validity(shape) if valid is None else valid
+        if content is None:
+            content = NOTHING if self.per_core else np.zeros(size, np.uint8)
+        self.content = content
+        self.valid = Validity(content.shape) if valid is None else valid
 
     def empty(self) -> None:
         """Forget everything."""
@@ -177,6 +179,7 @@ class Memories:
         self.dram = np.zeros(dram_bytes_used, np.uint8)
         self.dram_valid = np.zeros(dram_bytes_used, np.uint8)
         self.slots: dict[int, Slot] = {}
+        self._in_order: dict[Space, list[tuple[int, int, int]]] = {space: [] for space in Space}
 
     def write_initial(self, address: int, content: Bytes) -> None:
         """Put bytes into DRAM before the program starts."""
@@ -204,13 +207,7 @@ class Memories:
             raise StreamFault(
                 f"slot {register} ends at byte {end} of {space.name}, which has {self.capacity_bytes(space)}"
             )
-        ended = [
-            other
-            for other, slot in self.slots.items()
-            if other == register or (slot.space is space and slot.start < end and address < slot.end)
-        ]
-        for other in ended:
-            del self.slots[other]
+        self._end(register, space, address, end)
         if space is Space.DRAM:
             buffers = []
             for start in range(address, end, size):
@@ -221,6 +218,21 @@ class Memories:
         else:
             buffers = [Buffer(size, cores=self.limits.cores if per_core else 0) for _ in range(depth)]
         self.slots[register] = Slot(space, address, end, buffers)
+        insort(self._in_order[space], (address, end, register))
+
+    def _end(self, register: int, space: Space, start: int, end: int) -> None:
+        """End the slots of a space that [start, end) overlaps, and that of a register."""
+        before = self.slots.pop(register, None)
+        if before is not None:
+            self._in_order[before.space].remove((before.start, before.end, register))
+        # Slots of one space do not overlap, so those in question are neighbours.
+        in_order = self._in_order[space]
+        last = bisect_left(in_order, (end,))
+        first = last
+        while first > 0 and in_order[first - 1][1] > start:
+            first -= 1
+            del self.slots[in_order[first][2]]
+        del in_order[first:last]
 
     def slot(self, register: int) -> Slot:
         """The slot in a register. Raises StreamFault when it was not declared, or was ended since."""

@@ -24,7 +24,7 @@ from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import LOOP_LEVELS, Opcode, Space
 from flexc.backends.stream.loops import Loop, Node, loop_tree, trips_of_records
 from flexc.backends.stream.memory import Memories
-from flexc.backends.stream.program import Stream
+from flexc.backends.stream.program import Stream, Symbol
 from flexc.backends.stream.simulate_compute import Compute
 from flexc.backends.stream.simulate_convert import Convert, Norm
 from flexc.backends.stream.simulate_lightnorm import Constants, Extrema, Narrow, Statistics, Summarize
@@ -108,35 +108,64 @@ class Simulation:
     tensors: dict[str, NDArray[Any]]
 
 
-class _Machine:
-    """A stream being executed."""
+class Simulator:
+    """A stream that was checked and made ready, to be run on any number of inputs."""
 
-    def __init__(self, stream: Stream, *, tensors: bool) -> None:
+    def __init__(self, stream: Stream) -> None:
+        """Raises StreamFault for records that mean nothing, whatever is in the memories."""
         self.stream = stream
-        self.memories = Memories(stream.machine, dram_bytes_used(stream))
-        self.counters: Counters = [0] * LOOP_LEVELS
         self.tree = loop_tree(stream.records)
         verify(stream.records, self.tree, stream.machine.cores)
+        self.opcodes = [Opcode(code) for code in stream.records["opcode"].tolist()]
+        self.dram_bytes = dram_bytes_used(stream)
         self.instructions: dict[int, Instruction] = {}
         for index, trips in trips_of_records(self.tree):
-            record = stream.records[index]
-            opcode = Opcode(int(record["opcode"]))
+            opcode = self.opcodes[index]
             try:
-                self.instructions[index] = INSTRUCTIONS[opcode](record, trips)
+                self.instructions[index] = INSTRUCTIONS[opcode](stream.records[index], trips)
             except StreamFault as fault:
                 raise fault.at(record=index, opcode=opcode.name.lower()) from None
-        self.tensors: dict[str, NDArray[Any]] = {}
-        self.pending = sorted(
-            (s for s in stream.symbols if s.kind in ("intermediate", "weight") and tensors),
-            key=lambda symbol: symbol.complete_at,
-        )
 
-    def run(self) -> None:
-        for node in self.tree:
-            index = node.record if isinstance(node, Loop) else node
-            self._capture(index)
+    def run(self, inputs: Mapping[str, NDArray[Any]], *, tensors: bool = False) -> Simulation:
+        """Execute the stream, from empty memories on.
+
+        Raises StreamFault for a program that is not legal, CompileError for inputs that are not the stream's.
+        """
+        stream = self.stream
+        memories = Memories(stream.machine, self.dram_bytes)
+        for segment in stream.initial:
+            memories.write_initial(segment.address_bytes, segment.content)
+        for symbol in stream.symbols:
+            if symbol.kind == "input":
+                place_tensor(memories, symbol, checked_input(symbol, inputs))
+        captured = _Run(self, memories).execute(tensors)
+        outputs: dict[str, NDArray[Any]] = {}
+        for symbol in stream.symbols:
+            if symbol.kind == "output":
+                outputs.update(take_tensor(memories, symbol))
+        return Simulation(outputs, captured)
+
+
+class _Run:
+    """One execution of a stream."""
+
+    def __init__(self, simulator: Simulator, memories: Memories) -> None:
+        self.simulator = simulator
+        self.memories = memories
+        self.counters: Counters = [0] * LOOP_LEVELS
+        self.tensors: dict[str, NDArray[Any]] = {}
+        self.pending: list[Symbol] = []
+
+    def execute(self, tensors: bool) -> dict[str, NDArray[Any]]:
+        """Execute all records; the intermediates and weights, if ``tensors``."""
+        if tensors:
+            wanted = (s for s in self.simulator.stream.symbols if s.kind in ("intermediate", "weight"))
+            self.pending = sorted(wanted, key=lambda symbol: symbol.complete_at)
+        for node in self.simulator.tree:
+            self._capture(node.record if isinstance(node, Loop) else node)
             self._execute([node], 0)
-        self._capture(len(self.stream.records))
+        self._capture(len(self.simulator.stream.records))
+        return self.tensors
 
     def _capture(self, done: int) -> None:
         while self.pending and self.pending[0].complete_at <= done:
@@ -150,31 +179,15 @@ class _Machine:
                     self._execute(node.body, level + 1)
                 continue
             try:
-                self.instructions[node].execute(self.memories, self.counters)
+                self.simulator.instructions[node].execute(self.memories, self.counters)
             except StreamFault as fault:
-                opcode = Opcode(int(self.stream.records[node]["opcode"]))
-                raise fault.at(
-                    record=node, opcode=opcode.name.lower(), counters=tuple(self.counters[:level])
-                ) from None
+                opcode = self.simulator.opcodes[node].name.lower()
+                raise fault.at(record=node, opcode=opcode, counters=tuple(self.counters[:level])) from None
 
 
 def simulate(stream: Stream, inputs: Mapping[str, NDArray[Any]], *, tensors: bool = False) -> Simulation:
-    """Run a stream on its inputs.
-
-    Raises StreamFault for a program that is not legal, CompileError for inputs that are not the stream's.
-    """
-    machine = _Machine(stream, tensors=tensors)
-    for segment in stream.initial:
-        machine.memories.write_initial(segment.address_bytes, segment.content)
-    for symbol in stream.symbols:
-        if symbol.kind == "input":
-            place_tensor(machine.memories, symbol, checked_input(symbol, inputs))
-    machine.run()
-    outputs: dict[str, NDArray[Any]] = {}
-    for symbol in stream.symbols:
-        if symbol.kind == "output":
-            outputs.update(take_tensor(machine.memories, symbol))
-    return Simulation(outputs, machine.tensors)
+    """Run a stream once on its inputs; raises as :class:`Simulator` does."""
+    return Simulator(stream).run(inputs, tensors=tensors)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

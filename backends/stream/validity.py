@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 WHOLE_BYTE = 15
+NOTHING = np.zeros(0, np.uint8)
 
 
 class Validity:
@@ -27,7 +28,7 @@ class Validity:
     def __init__(self, shape: tuple[int, ...], shared: Bytes | None = None) -> None:
         """Nothing is valid, or what an array shared with others says; that is kept up to date."""
         self._shared = shared is not None
-        self._array = np.zeros(0, np.uint8) if shared is None else shared
+        self._array = NOTHING if shared is None else shared
         self._shape = shape
         self._blank = shared is None
         self._in_array = True

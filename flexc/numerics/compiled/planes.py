@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.numerics.compiled.jit import fp32_of, kernel, part
+from flexc.numerics.compiled.jit import UINT, fp32_of, kernel, part
 
 I32 = np.int32
 _FRACTION_BITS = 23
@@ -118,19 +118,19 @@ def _unit(exponent: Any, bits: Any) -> Any:
 
 
 @part
-def _step(counters: Any, walk: Any, places: Any) -> None:
-    """Go to the next row."""
-    for d in range(counters.size - 1, -1, -1):
-        counters[d] += 1
-        places[0] += walk[1, d]
-        places[1] += walk[2, d]
-        places[2] += walk[3, d]
-        if counters[d] < walk[0, d]:
-            return
-        counters[d] = 0
-        places[0] -= walk[0, d] * walk[1, d]
-        places[1] -= walk[0, d] * walk[2, d]
-        places[2] -= walk[0, d] * walk[3, d]
+def _next_line(counters: Any, walk: Any, places: Any) -> None:
+    """Go to the next run of rows along the last dimension of a walk."""
+    going = True
+    for back in range(2, walk.shape[1] + 1):
+        if going:
+            d = walk.shape[1] - back
+            counters[d] += 1
+            turns = 0 if counters[d] < walk[0, d] else walk[0, d]
+            going = turns > 0
+            if going:
+                counters[d] = 0
+            for plane in range(3):
+                places[plane] += (1 - turns) * walk[plane + 1, d]
 
 
 def _reader(bits: int) -> Any:
@@ -138,19 +138,50 @@ def _reader(bits: int) -> Any:
     if bits == 4:
 
         def read(plane: Any, place: Any) -> Any:
-            nibble = I32(plane[place >> 3]) >> I32(place & 4)
+            nibble = I32(plane[UINT(place >> 3)]) >> I32(place & 4)
             return I32(I32(I32(nibble & I32(15)) ^ I32(8)) - I32(8))
 
     elif bits == 8:
 
         def read(plane: Any, place: Any) -> Any:
-            return I32(np.int8(plane[place >> 3]))
+            return I32(np.int8(plane[UINT(place >> 3)]))
 
     else:
 
         def read(plane: Any, place: Any) -> Any:
-            low, high = I32(plane[place >> 3]), I32(np.int8(plane[(place >> 3) + 1]))
+            byte = UINT(place >> 3)
+            low, high = I32(plane[byte]), I32(np.int8(plane[byte + UINT(1)]))
             return I32(I32(high << I32(8)) | low)
+
+    return part(read)
+
+
+def _run_reader(bits: int) -> Any:
+    """``count`` mantissas that lie one after the other from a byte on, times their unit."""
+    if bits == 4:
+
+        def read(plane: Any, byte: Any, unit: Any, values: Any, at: Any, count: Any) -> None:
+            for i in range(UINT(count >> 1)):
+                both = I32(plane[byte + i])
+                low, high = I32(I32(both << 28) >> 28), I32(I32(both << 24) >> 28)
+                values[at + UINT(2) * i] = unit * np.float32(low)
+                values[at + UINT(2) * i + UINT(1)] = unit * np.float32(high)
+            if count & 1:
+                last = I32(I32(I32(plane[byte + UINT(count >> 1)]) << 28) >> 28)
+                values[at + UINT(count - 1)] = unit * np.float32(last)
+
+    elif bits == 8:
+
+        def read(plane: Any, byte: Any, unit: Any, values: Any, at: Any, count: Any) -> None:
+            for i in range(UINT(count)):
+                values[at + i] = unit * np.float32(np.int8(plane[byte + i]))
+
+    else:
+
+        def read(plane: Any, byte: Any, unit: Any, values: Any, at: Any, count: Any) -> None:
+            for i in range(UINT(count)):
+                low, high = plane[byte + UINT(2) * i], plane[byte + UINT(2) * i + UINT(1)]
+                values[at + i] = unit * np.float32(np.int16(low | np.int16(high) << 8))
 
     return part(read)
 
@@ -158,7 +189,7 @@ def _reader(bits: int) -> Any:
 @cache
 def _rows(bits: int) -> Any:
     """A kernel that writes rows; what it captures are constants, so compiled code is found again."""
-    read = _reader(bits)
+    read, read_run = _reader(bits), _run_reader(bits)
 
     def fill(
         mantissa: Any,
@@ -173,26 +204,32 @@ def _rows(bits: int) -> Any:
     ) -> Any:
         counters = np.zeros(walk.shape[1], np.int64)
         places = np.array([mantissa_base, exponent_base, 0], np.int64)
-        length = bounds[-1]
+        rows, length = walk[0, -1], bounds[-1]
+        dense = stride == bits
         least, largest = I32(_NONE), I32(0)
-        for row in range(values.size // length):
-            first = 0
-            for end in bounds:
-                e = I32(exponent[(places[1] + table[places[2] + first]) >> 3])
-                least = min(least, e if e > 0 else I32(_NONE))
-                largest = max(largest, e)
-                unit = _unit(e, bits)
-                target = values[row * length + first : row * length + end]
-                start = places[0] + first * stride
-                if stride == bits and bits == 8:
-                    source = mantissa[start >> 3 : (start >> 3) + target.size]
-                    for i in range(target.size):
-                        target[i] = unit * np.float32(np.int8(source[i]))
-                else:
-                    for i in range(target.size):
-                        target[i] = unit * np.float32(read(mantissa, start + i * stride))
-                first = end
-            _step(counters, walk, places)
+        at = 0
+        for _line in range(values.size // (rows * length)):
+            of_m, of_e, of_table = places[0], places[1], places[2]
+            for _row in range(rows):
+                first = 0
+                for piece in range(bounds.size):
+                    end = bounds[piece]
+                    e = I32(exponent[UINT((of_e + table[UINT(of_table + first)]) >> 3)])
+                    least = min(least, e if e > 0 else I32(_NONE))
+                    largest = max(largest, e)
+                    unit = _unit(e, bits)
+                    start = of_m + first * stride
+                    if dense and start & 7 == 0:
+                        read_run(mantissa, UINT(start >> 3), unit, values, UINT(at), end - first)
+                    else:
+                        for i in range(end - first):
+                            values[UINT(at + i)] = unit * np.float32(read(mantissa, start + i * stride))
+                    at += end - first
+                    first = end
+                of_m += walk[1, -1]
+                of_e += walk[2, -1]
+                of_table += walk[3, -1]
+            _next_line(counters, walk, places)
         return least, largest
 
     return kernel(fill)
@@ -218,26 +255,35 @@ def _panels(bits: int) -> Any:
     ) -> Any:
         counters = np.zeros(walk.shape[1], np.int64)
         places = np.array([mantissa_base, exponent_base, 0], np.int64)
-        width = panels.shape[3]
+        width, depth = panels.shape[3], panels.shape[2]
         flat = panels.reshape(-1)
+        rows = walk[0, -1]
         least, largest = I32(_NONE), I32(0)
-        for batch in range(panels.shape[0]):
-            for tap in range(taps):
-                for column in range(columns):
-                    panel = (batch * panels.shape[1] + column // width) * panels.shape[2]
-                    first = 0
-                    for end in bounds:
-                        e = I32(exponent[(places[1] + table[places[2] + first]) >> 3])
-                        least = min(least, e if e > 0 else I32(_NONE))
-                        largest = max(largest, e)
-                        unit = _unit(e, bits)
-                        start = places[0] + first * stride
-                        row = panel + first * taps + tap * (end - first)
-                        at = row * width + column % width
-                        for i in range(end - first):
-                            flat[at + i * width] = unit * np.float32(read(mantissa, start + i * stride))
-                        first = end
-                    _step(counters, walk, places)
+        row = 0
+        for _line in range(panels.shape[0] * taps * columns // rows):
+            of_m, of_e, of_table = places[0], places[1], places[2]
+            for _row in range(rows):
+                column = row % columns
+                tap = row // columns % taps
+                block = row // (columns * taps) * panels.shape[1] + column // width
+                row += 1
+                first = 0
+                for piece in range(bounds.size):
+                    end = bounds[piece]
+                    e = I32(exponent[UINT((of_e + table[UINT(of_table + first)]) >> 3)])
+                    least = min(least, e if e > 0 else I32(_NONE))
+                    largest = max(largest, e)
+                    unit = _unit(e, bits)
+                    start = of_m + first * stride
+                    at = (block * depth + first * taps + tap * (end - first)) * width + column % width
+                    for i in range(end - first):
+                        value = unit * np.float32(read(mantissa, start + i * stride))
+                        flat[UINT(at + i * width)] = value
+                    first = end
+                of_m += walk[1, -1]
+                of_e += walk[2, -1]
+                of_table += walk[3, -1]
+            _next_line(counters, walk, places)
         return least, largest
 
     return kernel(fill)

@@ -14,6 +14,8 @@ from flexc.backends.stream.simulate import simulate
 from tests.stream_bench import Bench, normal, whole
 from tests.stream_programs import ConvCase, conv_program
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 CASES = {
     "fb16": ConvCase(),
     "fb12": ConvCase(mantissa_bits=(4, 4), groups=(8, 8)),

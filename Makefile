@@ -10,7 +10,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 help:
 	@echo "make demo        compile and run the trained text-direction classifier, in every precision"
 	@echo "make test        the quick tests"
-	@echo "make test-extra  the slow tests and those that need torch or Chromium"
+	@echo "make test-extra  the slow tests and those that need torch, Chromium or Ray"
 	@echo "make check       ruff, mypy, and the wheel in an empty environment"
 	@echo "make format      let ruff rewrite the sources"
 
@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.extra: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -e '.[torch,browser]'
+	$(BIN)/python -m pip install --quiet -e '.[torch,browser,cluster]'
 	touch $@
 
 demo: $(VENV)/.installed

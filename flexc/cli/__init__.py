@@ -34,6 +34,7 @@ COMMANDS = {
     "report": Entry("flexc.cli.report:report", "Write an artefact's schedule as one HTML page."),
     "compare": Entry("flexc.cli.compare:compare_command", "Compare accelerators on models."),
     "reproduce": Entry("flexc.cli.reproduce:reproduce", "Run a published comparison again."),
+    "sweep": Entry("flexc.cli.sweep:sweep", "Estimate many combinations of models, machines and policies."),
     "opt": Entry("flexc.cli.opt:opt", "Run passes on IR text or a model."),
     "policies": Entry("flexc.cli.policies:policies", "List and show precision policies."),
     "targets": Entry("flexc.cli.targets:targets", "List and show machines."),

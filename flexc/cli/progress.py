@@ -38,3 +38,21 @@ def working_on(what: str) -> Iterator[Callable[[str], None]]:
     # As Text: names of files may hold what would be markup.
     with Console(stderr=True).status(Text(what)) as status:
         yield lambda step: status.update(Text(step))
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar of ``total`` steps with an estimate of the time left; the context is a function that counts one.
+
+    Silent in a pipe.
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda: progress.advance(task)

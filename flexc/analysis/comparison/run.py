@@ -78,7 +78,7 @@ def compare(
         batchnorm=str(options.batchnorm),
         iso=str(options.iso),
         train=options.train,
-        arrays=tuple(_array_row(_machine(name, system, options.iso)) for name in options.targets),
+        arrays=tuple(_array_row(machine_of(name, system, options.iso)) for name in options.targets),
         machines=tuple(machines),
         ratios=tuple(ratios),
         means=tuple(_means(ratios)),
@@ -99,7 +99,7 @@ class _Bench:
     def machine_rows(self) -> Iterator[MachineRow]:
         """The model on each target, under each policy."""
         for name, policy in self._points():
-            machine = _machine(name, _system(self.options), self.options.iso)
+            machine = machine_of(name, _system(self.options), self.options.iso)
             yield self._machine_row(machine, policy, self.options.batchnorm)
             if self._other_norm_matters(name):
                 other = _other(self.options.batchnorm)
@@ -195,7 +195,7 @@ class _Bench:
         ours = replace(system, area=_system(self.options).area)
         return (
             self._cost(FlexBlockMachine(ours), policy, norm),
-            self._cost(_machine(other, system, iso), their_policy, norm),
+            self._cost(machine_of(other, system, iso), their_policy, norm),
         )
 
     def _lightnorm_gain(self, first: str, policy: str, system: Target) -> float | None:
@@ -220,7 +220,8 @@ def _system(options: ComparisonOptions) -> Target:
     return load_target(DEFAULT_SYSTEM if first in baseline_names() else first)
 
 
-def _machine(name: str, system: Target, iso: Iso) -> FlexBlockMachine | BaselineMachine:
+def machine_of(name: str, system: Target, iso: Iso) -> FlexBlockMachine | BaselineMachine:
+    """The target of that name; a baseline is put beside ``system``, as large as ``iso`` says."""
     if name in baseline_names():
         return beside(load_baseline(name), system, iso)
     return FlexBlockMachine(system if name == system.name else load_target(name))

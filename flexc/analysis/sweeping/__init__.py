@@ -1,0 +1,1 @@
+"""Sweeps: what every combination of models, machines, policies and batches costs, in a table."""

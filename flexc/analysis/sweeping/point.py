@@ -1,0 +1,59 @@
+"""One point of a sweep, and the key of its result: a digest of everything that the result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flexc import __version__
+from flexc.artefact import sha256_of
+from flexc.diagnostics import CompileError
+from flexc.precision.loading import load_policy
+from flexc.target import load_target
+from flexc.target.load_baseline import baseline_names, load_baseline
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is compiled, how, and for which machine."""
+
+    model: str
+    target: str
+    policy: str
+    batch: int
+    train: bool
+    batchnorm: str
+
+    def key(self) -> str:
+        """Hexadecimal digest of the contents of model, target and policy, of the options and flexc's version.
+
+        Where a file is missing or wrong, its name stands for it: the point fails when it is evaluated.
+        """
+        content = {
+            **asdict(self),
+            "model": _digest_of_file(self.model),
+            "target": _content(_load_machine, self.target),
+            "policy": _content(load_policy, self.policy),
+            "flexc": __version__,
+        }
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest_of_file(model: str) -> str:
+    path = Path(model)
+    return sha256_of(path) if path.is_file() else model
+
+
+def _load_machine(name: str) -> object:
+    return load_baseline(name) if name in baseline_names() else load_target(name)
+
+
+def _content(load: Callable[[str], object], name: str) -> str:
+    try:
+        return repr(load(name))
+    except CompileError:
+        return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from benchmarks.training_results.torch_reference import TorchRun
 from flexc.datasets.arrays import DataSet
 from flexc.datasets.choice import load_data_set
 from flexc.diagnostics import CompileError
+from flexc.numerics.block_float import Rounding
 from flexc.options import BatchNorm, Profile, TrainingOptions
 from flexc.precision.loading import catalog_names
 from flexc.training.checkpoint import read_checkpoint
@@ -109,6 +110,8 @@ def _run_flexc(settings: RunSettings, experiment: Experiment, folder: Path) -> d
         }
     if not experiment.method.exact and settings.batchnorm is BatchNorm.LIGHTNORM:
         made["scores_in_fp32"] = observer.scores("fp32", observer.state())
+    if settings.rounding == Rounding.STOCHASTIC:
+        made["scores_nearest"] = observer.scores(settings.policy, observer.state(), Rounding.NEAREST)
     if experiment.task.network is Network.CLASSIFIER:
         made["scores_before"] = observer.scores(settings.policy, {})
     if observer.lags:
@@ -156,14 +159,16 @@ class _Recorder:
         recent = train_set.take(used[-RECENT_STEPS * batch :])
         self.lags.append(asdict(self._probe.measure(self.state(), recent)))
 
-    def scores(self, policy: str, state: dict[str, Any]) -> dict[str, Any]:
+    def scores(self, policy: str, state: dict[str, Any], rounding: str | None = None) -> dict[str, Any]:
         """Loss and accuracy of ``state`` on training and test set, computed in ``policy``.
 
-        What is missing in ``state`` is as the model's file has it.
+        What is missing in ``state`` is as the model's file has it; ``rounding`` replaces that of the run.
         """
         if policy == DYNAMIC:
             policy = str(self._folder / "policy.toml")
         options = self._settings.compile_options(policy)
+        if rounding is not None:
+            options = replace(options, rounding=rounding)
         program = self._model.inference_program(options, state)
         parts = {"train": self._data.train, "test": self._data.test}
         return {name: asdict(score(self._model, program, part)) for name, part in parts.items()}

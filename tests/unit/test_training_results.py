@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from benchmarks.training_results.broken_quantizers import Fault, broken_quantizer
+from benchmarks.training_results.document import with_tables
 from benchmarks.training_results.evaluation import score_of_logits
 from benchmarks.training_results.experiments import Experiment
 from benchmarks.training_results.plan import DIGITS, EVERYWHERE, REFERENCES, experiments
 from benchmarks.training_results.runs import run
 from benchmarks.training_results.store import Results
+from benchmarks.training_results.summary import RunSummary, read_summaries, summarize, write_summaries
+from benchmarks.training_results.tables import tables
 from flexc import numerics
 from flexc.numerics import BlockTensor, dequantize
 
@@ -66,6 +69,28 @@ def test_a_finished_run_is_kept_whole(tmp_path: Path) -> None:
     assert not results.has(replace(experiment, seed=7))
 
 
+def test_summaries_are_read_as_they_were_written(tmp_path: Path) -> None:
+    first, second, *_ = experiments()
+    score = {"loss": 0.123456789, "accuracy": 0.5}
+    last = {"test_accuracy": 0.25, "train_loss": 1 / 3, "bits_16": 1, "bits_8": 2, "bits_4": 3}
+    last |= {"error_activation": 0.1, "error_weight": 0.2, "error_gradient": 0.3}
+    stored = {
+        "epochs": [{}, last],
+        "scores": {"train": score, "test": score},
+        "seconds": 1.25,
+        "lags": [{"a": 1.0}],
+    }
+    made = summarize({**asdict(first), **stored})
+    assert (made.train_loss, made.final_train_loss, made.bits, made.errors) == (
+        0.33333, 0.12346, (1, 2, 3), (0.1, 0.2, 0.3)
+    )  # fmt: skip
+    broken = summarize({**asdict(second), "epochs": [], "failure": "error[FX602]: x\n at y", "seconds": 1})
+    assert broken == RunSummary(second, 1, failure="error[FX602]: x")
+    write_summaries(tmp_path / "data" / "all.json", [made, broken])
+    read = read_summaries(tmp_path / "data" / "all.json")
+    assert sorted(read, key=lambda one: one.seconds) == [broken, made]
+
+
 def one_epoch(method: str, **changes: Any) -> dict[str, Any]:
     chosen = {**EVERYWHERE, **REFERENCES}[method]
     return run(Experiment(replace(DIGITS, epochs=1), replace(chosen, **changes), 3))
@@ -85,3 +110,22 @@ def test_pytorch_learns_the_same() -> None:
     ours, theirs = (one_epoch(name, statistics=False) for name in list(REFERENCES)[1::-1])
     assert ours["epochs"][0]["train_loss"] == pytest.approx(theirs["epochs"][0]["train_loss"], rel=1e-3)
     assert ours["scores"]["test"]["loss"] == pytest.approx(theirs["scores"]["test"]["loss"], rel=0.05)
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_document_has_the_tables_of_its_data() -> None:
+    text = (DOCS / "training_results.md").read_text(encoding="utf-8")
+    summaries = read_summaries(DOCS / "data" / "training_results.json")
+    assert with_tables(text, tables(summaries)) == text
+    worse = [replace(one, test_accuracy=0.5) for one in summaries if one.failure is None]
+    assert with_tables(text, tables(worse)) != text
+
+
+def test_a_document_has_a_mark_for_each_table() -> None:
+    marked = "a\n<!-- table: x -->\nold\n<!-- end -->\nb\n"
+    assert with_tables(marked, {"x": "new\n"}) == "a\n<!-- table: x -->\n\nnew\n\n<!-- end -->\nb\n"
+    for wrong in ({}, {"x": "", "y": ""}):
+        with pytest.raises(ValueError, match=r"marked and made tables differ: \['[xy]'\]"):
+            with_tables(marked, wrong)

@@ -27,6 +27,7 @@ COMMANDS = {
     "compile": Entry("flexc.cli.compile:compile_command", "Compile an ONNX model into an artefact folder."),
     "train": Entry("flexc.cli.train:train_command", "Train a model on images, in any precision."),
     "export": Entry("flexc.cli.export:export", "Write the model that a run has trained as ONNX."),
+    "export-onnx": Entry("flexc.cli.export_onnx:export_onnx", "Write an artefact's quantized graph as ONNX."),
     "run": Entry("flexc.cli.run:run", "Run an artefact, and compare it with onnxruntime."),
     "inspect": Entry("flexc.cli.inspect:inspect_command", "Show where the cycles of an artefact go."),
     "diff": Entry("flexc.cli.diff:diff", "Show what two artefacts have different."),

@@ -73,9 +73,13 @@ class OnnxWriter:
         return self._free(name)
 
     def model(
-        self, name: str, inputs: Mapping[str, SSAValue], outputs: Mapping[str, SSAValue]
+        self,
+        name: str,
+        inputs: Mapping[str, SSAValue],
+        outputs: Mapping[str, SSAValue],
+        functions: Sequence[onnx.FunctionProto] = (),
     ) -> onnx.ModelProto:
-        """The finished model."""
+        """The finished model, with the functions that its nodes call."""
         graph = helper.make_graph(
             self._nodes,
             name,
@@ -85,7 +89,11 @@ class OnnxWriter:
         )
         return helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[
+                helper.make_opsetid("", OPSET),
+                *(helper.make_opsetid(domain, 1) for domain in sorted({one.domain for one in functions})),
+            ],
+            functions=functions,
             ir_version=IR_VERSION,
             producer_name="flexc",
         )

@@ -22,17 +22,17 @@ LN2_HI = F(0.693359375)
 """ln 2 to 9 significant bits: a product with an integer of up to 15 bits is exact."""
 LN2_LO = F(-2.12194442e-4)
 
-_EXP_LOWEST, _EXP_HIGHEST = F(-104.0), F(89.0)
+EXP_LOWEST, EXP_HIGHEST = F(-104.0), F(89.0)
 EXP_COEFFICIENTS = (F(0.49999994), F(0.166665211), F(0.0416682735), F(0.00836868584), F(0.00138201355))
-_LOG = (F(0.666666627), F(0.400009722), F(0.284987926), F(0.242788315))
+LOG_COEFFICIENTS = (F(0.666666627), F(0.400009722), F(0.284987926), F(0.242788315))
 _SMALLEST_NORMAL = F(1.17549435e-38)
 _SQRT_HALF_BITS = np.int32(0x3F3504F3)
 _ONE_BITS = np.int32(0x3F800000)
 _FRACTION_MASK = np.int32(0x007FFFFF)
-_TANH_SPLIT = F(0.625)
-_TANH = (F(-0.333332837), F(0.133314848), F(-0.0537430048), F(0.0206491072), F(-0.00571550895))
-_ERF_SPLIT = F(0.875)
-_ERF_NEAR = (
+TANH_SPLIT = F(0.625)
+TANH_COEFFICIENTS = (F(-0.333332837), F(0.133314848), F(-0.0537430048), F(0.0206491072), F(-0.00571550895))
+ERF_SPLIT = F(0.875)
+ERF_NEAR = (
     F(0.128379166),
     F(-0.376126289),
     F(0.112836227),
@@ -41,7 +41,7 @@ _ERF_NEAR = (
     F(-0.00080255745),
     F(7.86151577e-05),
 )
-_ERF_FAR = (
+ERF_FAR = (
     F(-1.1285255),
     F(-0.635680377),
     F(-0.105312183),
@@ -143,8 +143,8 @@ def exp_parts(x: Float32Array) -> tuple[Float32Array, NDArray[np.int32]]:
 
 def exp_block(x: Float32Array) -> Float32Array:
     """exp: x cut to [-104, 89], where the result is +0 or inf already; then (1 + w) 2**n."""
-    bounded = np.maximum(x, _EXP_LOWEST)
-    np.minimum(bounded, _EXP_HIGHEST, out=bounded)
+    bounded = np.maximum(x, EXP_LOWEST)
+    np.minimum(bounded, EXP_HIGHEST, out=bounded)
     y, n = exp_parts(bounded)
     y += F(1.0)
     return scale_by_power_of_two(y, n)
@@ -155,7 +155,7 @@ def log_block(x: Float32Array) -> Float32Array:
     k, f = split_exponent(x)
     s = f / (f + F(2.0))
     z = s * s
-    series = horner(_LOG, z)
+    series = horner(LOG_COEFFICIENTS, z)
     series *= z
     half_square = f * F(0.5)
     half_square *= f
@@ -176,7 +176,7 @@ def tanh_block(x: Float32Array) -> Float32Array:
     """tanh: a + a**3 P(a**2) for a = |x| < 0.625, otherwise 1 - 2 / (exp(2a) + 1); the sign put back."""
     a = np.abs(x)
     z = a * a
-    near = horner(_TANH, z)
+    near = horner(TANH_COEFFICIENTS, z)
     near *= z
     near *= a
     near += a
@@ -184,20 +184,20 @@ def tanh_block(x: Float32Array) -> Float32Array:
     far += F(1.0)
     far = F(2.0) / far
     far = F(1.0) - far
-    return np.copysign(select(a < _TANH_SPLIT, near, far), x)
+    return np.copysign(select(a < TANH_SPLIT, near, far), x)
 
 
 def erf_block(x: Float32Array) -> Float32Array:
     """erf: a + a P(a**2) for a = |x| < 0.875, otherwise 1 - exp(a Q(a)), a cut to 4; the sign put back."""
     a = np.abs(x)
-    near = horner(_ERF_NEAR, a * a)
+    near = horner(ERF_NEAR, a * a)
     near *= a
     near += a
     cut = np.minimum(a, F(4.0))
-    far = horner(_ERF_FAR, cut)
+    far = horner(ERF_FAR, cut)
     far *= cut
     far = F(1.0) - exp_block(far)
-    return np.copysign(select(a < _ERF_SPLIT, near, far), x)
+    return np.copysign(select(a < ERF_SPLIT, near, far), x)
 
 
 def sigmoid_block(x: Float32Array) -> Float32Array:
@@ -206,7 +206,7 @@ def sigmoid_block(x: Float32Array) -> Float32Array:
     The quotient is corrected once by what the roundings of 1 + w (inside t) and of 1 + t left out.
     """
     bounded = -np.abs(x)
-    np.maximum(bounded, _EXP_LOWEST, out=bounded)
+    np.maximum(bounded, EXP_LOWEST, out=bounded)
     w, n = exp_parts(bounded)
     t = w + F(1.0)
     t_left_out = w - (t - F(1.0))

@@ -1,0 +1,1 @@
+"""Quantized graphs as ONNX: kernels spelled as model-local functions of standard operators."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from flexc import __version__
@@ -32,9 +33,12 @@ class Point:
 
         Where a file is missing or wrong, its name stands for it: the point fails when it is evaluated.
         """
+        return self._key(digest_of_model(self.model))
+
+    def _key(self, model: str) -> str:
         content = {
             **asdict(self),
-            "model": _digest_of_file(self.model),
+            "model": model,
             "target": _content(_load_machine, self.target),
             "policy": _content(load_policy, self.policy),
             "flexc": __version__,
@@ -43,7 +47,14 @@ class Point:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _digest_of_file(model: str) -> str:
+def keys_of(points: Iterable[Point]) -> list[str]:
+    """The key of each point; a model's file is read once for all of them."""
+    digest = cache(digest_of_model)
+    return [point._key(digest(point.model)) for point in points]
+
+
+def digest_of_model(model: str) -> str:
+    """Hexadecimal digest of a model's file; its name where there is none."""
     path = Path(model)
     return sha256_of(path) if path.is_file() else model
 

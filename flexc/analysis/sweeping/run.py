@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flexc.analysis.sweeping.engines import Engine
-from flexc.analysis.sweeping.point import Point
+from flexc.analysis.sweeping.point import Point, keys_of
 from flexc.analysis.sweeping.store import Cost, Result, Store, row
 from flexc.diagnostics import CompileError
 
@@ -50,7 +50,7 @@ def run_sweep(
 
     ``done`` is told each key as it is finished.
     """
-    keys = [point.key() for point in points]
+    keys = keys_of(points)
     missing = [key for key in dict.fromkeys(keys) if store.get(key) is None]
     task = PointTask(dict(zip(keys, points, strict=True)), store, evaluate)
     for key in engine(task, missing):

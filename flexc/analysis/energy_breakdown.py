@@ -11,16 +11,15 @@ from dataclasses import asdict
 
 from flexc.cost.clock import estimate
 from flexc.cost.energy import contraction_energy, dram_energy
-from flexc.ir import bfp
 from flexc.ir.mapping import Mapping as LoopNest
 from flexc.ir.placement import group_of
 from flexc.ir.program import Graph
 from flexc.mapping.problem import ContractionProblem
 from flexc.passes.map_contractions import mappings_of, problems_of
 from flexc.schedule import Schedule
+from flexc.scheduling import CONTRACTIONS
 from flexc.target.machine import Target
 
-CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
 COMPONENTS = {
     "multipliers": "multipliers",
     "integer_adders": "integer adders",

@@ -7,7 +7,7 @@ one tile. Groups follow one another; nothing is fetched ahead for the next one. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 from flexc.analysis.comparison.machines import ContractionCost, Machine, chip_buffer_bytes
@@ -28,14 +28,22 @@ NORM_VALUES_ON_CHIP = {"forward": 3, "backward": 4}
 
 
 @dataclass(frozen=True)
-class GroupCost:
-    """What a group takes; cycles are those from its first load to its last store."""
+class Cost:
+    """Cycles from first load to last store, bytes to and from DRAM, energy: of a group, or of several."""
 
-    cycles: int
-    compute_cycles: int
-    macs: int
-    dram_bytes: int
-    energy: EnergyBreakdown
+    cycles: int = 0
+    compute_cycles: int = 0
+    dram_bytes: int = 0
+    energy: EnergyBreakdown = field(default_factory=EnergyBreakdown)
+
+    def __add__(self, other: Cost) -> Cost:
+        """One after the other."""
+        return Cost(
+            self.cycles + other.cycles,
+            self.compute_cycles + other.compute_cycles,
+            self.dram_bytes + other.dram_bytes,
+            self.energy + other.energy,
+        )
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class _Engines:
     energy: EnergyBreakdown
 
 
-def group_cost(work: GroupWork, machine: Machine) -> GroupCost | None:
+def group_cost(work: GroupWork, machine: Machine) -> Cost | None:
     """The cost of a group; None where the machine has nothing to do (a conversion it does without)."""
     if not work.problems:
         return _without_contraction(work, machine)
@@ -61,12 +69,12 @@ def group_cost(work: GroupWork, machine: Machine) -> GroupCost | None:
         # The result is stored, read again and converted in a group of its own.
         apart = GroupWork(work.phase, work.layer, reads=work.stored_unquantized, quantized=work.quantized)
         alone = _with_contractions(work, machine, contractions, work.stored_unquantized, ())
-        return _one_after_the_other(alone, _plain(apart, machine, work.quantized, ()))
+        return alone + _plain(apart, machine, work.quantized, ())
     extra = () if len(quantized) == len(work.quantized) else work.stored_unquantized
     return _with_contractions(work, machine, contractions, extra, work.quantized)
 
 
-def _without_contraction(work: GroupWork, machine: Machine) -> GroupCost | None:
+def _without_contraction(work: GroupWork, machine: Machine) -> Cost | None:
     quantized = _sizes(work.quantized, machine)
     if work.quantized and not quantized and not work.vector and work.norm is None and not work.writes:
         return None
@@ -76,7 +84,7 @@ def _without_contraction(work: GroupWork, machine: Machine) -> GroupCost | None:
 
 def _plain(
     work: GroupWork, machine: Machine, quantized: Sequence[BlockOperand], extra: Sequence[Tensor]
-) -> GroupCost:
+) -> Cost:
     engines = _engines(work, machine, quantized, extra)
     system = machine.system
     tensors = len(work.reads) + len(work.block_reads) + len(work.writes) + len(extra) + len(quantized)
@@ -90,7 +98,7 @@ def _plain(
         engines.lightnorm,
     ]
     cycles = max(busy) + (sum(busy) - max(busy)) // tiles
-    return GroupCost(cycles, 0, 0, moved, engines.energy + dram_energy(system, moved))
+    return Cost(cycles, 0, moved, engines.energy + dram_energy(system, moved))
 
 
 def _with_contractions(
@@ -99,7 +107,7 @@ def _with_contractions(
     contractions: Sequence[ContractionCost],
     extra: Sequence[Tensor],
     quantized: Sequence[BlockOperand],
-) -> GroupCost:
+) -> Cost:
     """Contractions one after the other, their results stored and worked on as they come."""
     engines = _engines(work, machine, quantized, extra)
     system = machine.system
@@ -119,7 +127,7 @@ def _with_contractions(
     load_bytes = sum(one.load_bytes for one in contractions)
     moved = load_bytes + engines.read_bytes + engines.written_bytes
     energy = sum((one.energy for one in contractions), engines.energy) + dram_energy(system, moved)
-    return GroupCost(cycles, compute, work.macs, moved, energy)
+    return Cost(cycles, compute, moved, energy)
 
 
 def _engines(
@@ -162,13 +170,3 @@ def _sizes(operands: Sequence[BlockOperand], machine: Machine) -> list[int]:
     """Bits of those operands that the machine quantizes."""
     sizes = (machine.operand_bits(one) for one in operands)
     return [size for size in sizes if size is not None]
-
-
-def _one_after_the_other(first: GroupCost, second: GroupCost) -> GroupCost:
-    return GroupCost(
-        first.cycles + second.cycles,
-        first.compute_cycles + second.compute_cycles,
-        first.macs + second.macs,
-        first.dram_bytes + second.dram_bytes,
-        first.energy + second.energy,
-    )

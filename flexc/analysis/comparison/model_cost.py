@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from flexc.analysis.comparison.group_cost import group_cost
+from flexc.analysis.comparison.group_cost import Cost, group_cost
 from flexc.analysis.comparison.machines import Machine
 from flexc.analysis.comparison.workload import Phase, Workload
-from flexc.cost.energy_breakdown import EnergyBreakdown
 
 CONTRACTION_PHASES = (Phase.FORWARD, Phase.LOCAL_GRAD, Phase.WEIGHT_GRAD)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Cycles from first load to last store, bytes to and from DRAM, energy."""
-
-    cycles: int = 0
-    compute_cycles: int = 0
-    dram_bytes: int = 0
-    energy: EnergyBreakdown = field(default_factory=EnergyBreakdown)
-
-    def __add__(self, other: Cost) -> Cost:
-        """One after the other."""
-        return Cost(
-            self.cycles + other.cycles,
-            self.compute_cycles + other.compute_cycles,
-            self.dram_bytes + other.dram_bytes,
-            self.energy + other.energy,
-        )
 
 
 @dataclass(frozen=True)
@@ -55,6 +35,5 @@ def model_cost(workload: Workload, machine: Machine) -> ModelCost:
     for work in workload.groups:
         found = group_cost(work, machine)
         if found is not None:
-            cost = Cost(found.cycles, found.compute_cycles, found.dram_bytes, found.energy)
-            phases[work.phase] = phases.get(work.phase, Cost()) + cost
+            phases[work.phase] = phases.get(work.phase, Cost()) + found
     return ModelCost({phase: phases[phase] for phase in Phase if phase in phases}, workload.macs)

@@ -25,14 +25,14 @@ def machine_cost(graph: Graph, target_name: str) -> MachineCost | None:
     """The cost of one run of ``graph`` on a target; None where its schedule does not fit the machine.
 
     The graph is one that the executor takes. It stays as it is: a step trains on the executor whether or not
-    the machine has room for it.
+    the machine has room for it. Raises CompileError (FX401 to FX404) for a target that is wrong.
     """
+    target = load_target(target_name)
     mapped = graph.copy()
     try:
         run_pipeline(mapped, machine_pipeline(target_name))
     except CompileError:
         return None
-    target = load_target(target_name)
     schedule = schedule_of(mapped, emit_stream(mapped, target), target)
     energy = sum(one.energy_pj for group in schedule.groups for one in group.contractions)
     return MachineCost(schedule.cycles, energy)

@@ -16,6 +16,8 @@ from flexc.datasets.arrays import DataSet, Examples, split
 from flexc.diagnostics import CompileError
 from flexc.numerics import lightnorm_normalize, lightnorm_range_constants
 from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
+from flexc.passes.manager import run_pipeline
+from flexc.passes.pipelines import machine_pipeline
 from flexc.precision.policy import Operand, TrainingPass
 from flexc.training.evaluation import accuracy_of
 from flexc.training.machine_cost import machine_cost
@@ -181,13 +183,23 @@ def test_the_machine_cost_is_that_of_a_schedule(model: TrainedModel) -> None:
     assert str(step.graph.module) == before
 
 
-def test_a_step_that_does_not_fit_the_machine_has_no_cost(model: TrainedModel, tmp_path: Path) -> None:
+def test_a_step_that_does_not_fit_the_machine_has_no_cost(tmp_path: Path) -> None:
+    wide = make_small_mobilenet(size=6, classes=3, width=64, blocks=((256, 1),))
+    step = load(tmp_path / "wide.onnx", wide).step_program(FB16)
     text = (Path(flexc.__file__).parent / "target/catalog/flexblock.toml").read_text()
     small = tmp_path / "small.toml"
-    given, less = "dram_capacity_bytes = 8_589_934_592", "dram_capacity_bytes = 8_192"
+    given, less = "dram_capacity_bytes = 8_589_934_592", "dram_capacity_bytes = 65_536"
     assert given in text
     small.write_text(text.replace(given, less))
-    assert machine_cost(model.step_program(FB16).graph, str(small)) is None
+    with pytest.raises(CompileError, match="FX422"):
+        run_pipeline(step.graph.copy(), machine_pipeline(str(small)))
+    assert machine_cost(step.graph, str(small)) is None
+    assert machine_cost(step.graph, "flexblock") is not None
+
+
+def test_a_wrong_target_is_no_step_that_does_not_fit(model: TrainedModel) -> None:
+    with pytest.raises(CompileError, match="FX401"):
+        machine_cost(model.step_program(FB16).graph, "none")
 
 
 def load(path: Path, onnx_model: onnx.ModelProto, data: DataSet = DATA, batch: int = BATCH) -> TrainedModel:

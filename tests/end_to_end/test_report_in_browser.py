@@ -58,7 +58,7 @@ def opened(browser: webdriver.Chrome, page: str) -> Iterator[webdriver.Chrome]:
 
 def logged(browser: webdriver.Chrome) -> list[dict[str, object]]:
     """What the browser's console holds since the last look."""
-    found: list[dict[str, object]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    found: list[dict[str, object]] = browser.get_log("browser")
     return found
 
 

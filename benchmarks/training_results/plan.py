@@ -14,15 +14,11 @@ DIGITS = Task(Network.RESNET, "digits", 10)
 MNIST = Task(Network.RESNET, "mnist", 3)
 MOBILENET_DIGITS = Task(Network.MOBILENET, "digits", 10)
 MOBILENET_MNIST = Task(Network.MOBILENET, "mnist", 3)
-LONGER_MNIST = Task(Network.RESNET, "mnist", 10)
-LONGER_MOBILENET_MNIST = Task(Network.MOBILENET, "mnist", 10)
 RESULT_TASKS = (
     DIGITS,
     MNIST,
-    LONGER_MNIST,
     MOBILENET_DIGITS,
     MOBILENET_MNIST,
-    LONGER_MOBILENET_MNIST,
 )
 LONGER_DIGITS = Task(Network.RESNET, "digits", 30)
 OTHER_RATES = tuple(Task(Network.RESNET, "digits", 10, learning_rate=rate) for rate in (0.02, 0.1))
@@ -109,8 +105,6 @@ def experiments() -> Iterator[Experiment]:
         *((task, (FINE_TUNED,), SEEDS[:1]) for task in CHOICES),
         *((task, ({name: FINE_TUNED[name]},), SEEDS) for name, task in CHOSEN.items()),
         *((task, (LOSSES,), SEEDS[:1]) for task in (LONGER_DIGITS, *OTHER_RATES)),
-        (LONGER_MOBILENET_MNIST, (REFERENCES, CORE), SEEDS),
-        (LONGER_MNIST, (REFERENCES, CORE), SEEDS),
     ):
         for seed in seeds:
             for group in groups:

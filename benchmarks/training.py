@@ -27,8 +27,7 @@ from benchmarks.torch_training import torch_step
 from flexc.datasets.arrays import DataSet, Examples
 from flexc.numerics.acceleration import VARIABLE, use_compiled
 from flexc.options import CompileOptions, Profile, TrainingOptions
-from flexc.training.model import TrainedModel, load_trained_model, state_of
-from flexc.training.step import TrainingStep
+from flexc.training.model import TrainedModel, load_trained_model
 from models.make_small_mobilenet import make_small_mobilenet
 from models.make_small_resnet import make_small_resnet
 
@@ -48,7 +47,7 @@ def random_images(count: int) -> Examples:
     """Images as those of MNIST in shape alone."""
     random = np.random.default_rng(0)
     images = random.standard_normal((count, 1, 28, 28)).astype(np.float32)
-    return Examples(images, random.integers(0, 10, count))
+    return Examples.of_images(images, random.integers(0, 10, count))
 
 
 def flexc_step(model: TrainedModel, precision: str, batch: Examples) -> Call:
@@ -59,8 +58,8 @@ def flexc_step(model: TrainedModel, precision: str, batch: Examples) -> Call:
         if precision == "fp32"
         else CompileOptions(policy=precision, training=options)
     )
-    step = TrainingStep(model.step_program(compile_options), model.input_name, model.classes)
-    state = state_of(step.program.graph)
+    step = model.training_step(compile_options)
+    state = step.programs.first_state
     return lambda: step.run(batch, state, learning_rate=LEARNING_RATE, step=1, measure=None)
 
 
@@ -96,7 +95,7 @@ def rows_of(network: str, batch: Examples, repeats: int, folder: Path) -> Iterat
     calls = {}
     if find_spec(TORCH) is not None:
         step = torch_step(onnx.load(path), learning_rate=LEARNING_RATE, momentum=TrainingOptions().momentum)
-        calls[TORCH] = lambda: step(batch.images, batch.labels)
+        calls[TORCH] = lambda: step(batch.images, batch.class_labels)
     for precision in PRECISIONS:
         call = flexc_step(model, precision, batch)
         calls |= {f"{precision} {engine}": on_engine(call, engine) for engine in ENGINES}

@@ -22,6 +22,7 @@ from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
 from flexc.passes.base import Pass
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
+from flexc.passes.differentiation.parts import Part, micro_batch_of
 from flexc.passes.manager import ALL_PASSES, run_pipeline
 from flexc.passes.pipelines import (
     differentiation_of,
@@ -85,7 +86,8 @@ def compile(
     for no quantization; batchnorm of the flexblock profile: "lightnorm" or "fp32".
     target: name or file of a machine.
     training: compiles a training step instead: its inputs are the model's, the labels (or targets), learning
-    rate, number of the step, weights and state; its outputs loss, metrics, next weights and next state.
+    rate, number of the step, weights and state; its outputs loss, metrics, next weights and next state. Of a
+    batch in micro-batches it compiles the part that the options name.
     remark: is handed what is to be said of the model and is no error, such as weights taken as f32 (FX100).
     progress: is told each step before it is taken, passes by their names.
 
@@ -102,7 +104,7 @@ def compile(
         batchnorm=_choice(BatchNorm, batchnorm, "batchnorm"),
         target=target,
         rounding=_checked_rounding(rounding),
-        training=None if training is None else _checked(training),
+        training=None if training is None else _checked(training, batch),
     )
     program = _compile(Path(model), options, debugging, remark, progress)
     if output is not None:
@@ -130,7 +132,7 @@ def _compile(
     graph = load_model(
         path,
         input_shapes=options.input_shapes,
-        batch=options.batch,
+        batch=options.rows,
         training=options.training is not None,
         remark=remark,
     )
@@ -161,12 +163,18 @@ def _checked_rounding(rounding: str | None) -> str | None:
     return rounding
 
 
-def _checked(training: TrainingOptions) -> TrainingOptions:
+def _checked(training: TrainingOptions, batch: int | None) -> TrainingOptions:
     loss = LOSS_ABBREVIATIONS.get(training.loss, training.loss)
+    part = _choice(Part, training.part, "part")
+    if part is Part.STEP and training.micro_batches != 1:
+        raise error("FX347", "a step in micro-batches is two programs", hint="part 'gradients', or 'update'")
+    if batch is not None:
+        micro_batch_of(batch, training.micro_batches)
     return replace(
         training,
         loss=_choice(Loss, loss, "loss"),
         optimizer=_choice(OptimizerName, training.optimizer, "optimizer"),
+        part=part,
     )
 
 

@@ -37,6 +37,8 @@ class TrainingOptions:
     themselves in a step. train, freeze: patterns of weight names, with commas between, to train beside the
     usual ones or to leave alone.
     seed: that of dropouts and of stochastic rounding.
+    micro_batches: in how many parts a batch runs, "gradients" one after another and then "update"; part:
+    which of these programs it is, or "step" where a batch runs whole.
     """
 
     loss: str = "cross-entropy"
@@ -51,6 +53,8 @@ class TrainingOptions:
     train: str = ""
     freeze: str = ""
     seed: int = 0
+    micro_batches: int = 1
+    part: str = "step"
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,13 @@ class CompileOptions:
     target: str = "flexblock"
     rounding: str | None = None
     training: TrainingOptions | None = None
+
+    @property
+    def rows(self) -> int | None:
+        """Examples that one run of the program takes: a batch, or a micro-batch of it."""
+        if self.batch is None or self.training is None:
+            return self.batch
+        return self.batch // self.training.micro_batches
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as the manifest holds them."""

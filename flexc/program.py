@@ -112,14 +112,18 @@ class Program:
 
     @property
     def first_state(self) -> dict[str, Array]:
-        """What a training step carries before the first one: weights, state of the optimizer, statistics."""
-        if not self.carried:
+        """The inputs of a training step that have a value before the first one.
+
+        Weights, state of the optimizer, statistics, and the sums of gradients of micro-batches.
+        """
+        if self.options.training is None:
             return {}
         if self.folder is None:
             weights = self.graph.weights
         else:
             weights = WeightStore.load(self.folder / artefact.WEIGHTS)
-        return {name: np.asarray(weights.get(name)) for name in self.carried}
+        names = (spec.name for spec in self.inputs)
+        return {name: np.asarray(weights.get(name)) for name in names if name in weights}
 
     @cached_property
     def emitted(self) -> EmittedProgram:

@@ -247,7 +247,8 @@ def _limit(timing: GroupTiming, contractions: Sequence[ContractionSchedule]) -> 
     if use.busy < BUSY_SHARE * (timing.end - timing.start):
         return "latency"
     if engine == "cores":
-        return contractions[0].limit
+        # A dequantization runs on one core and maps nothing.
+        return contractions[0].limit if contractions else "core"
     return ENGINE_LIMITS[engine]
 
 

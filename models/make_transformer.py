@@ -1,6 +1,7 @@
 """Transformer base encoder-decoder block pair (Vaswani et al., 2017), BERT-like encoder (Devlin 2018).
 
-The first takes embedded sequences, the second tokens.
+The first takes embedded sequences, the second tokens. `seq2seq` is a small encoder and decoder with dropout,
+from two sequences of tokens to scores of the next one at each position.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ from models.graph_builder import GraphBuilder, save_and_report
 
 
 class _Blocks:
-    """Attention and feed-forward layers of width ``width`` with ``heads`` heads, post-norm."""
+    """Attention and feed-forward layers of width ``width`` with ``heads`` heads, post-norm.
 
-    def __init__(self, builder: GraphBuilder, batch: int, width: int, heads: int) -> None:
+    A batch of 0 is that of the inputs, whatever it is. ``dropout`` is the ratio behind each sublayer.
+    """
+
+    def __init__(
+        self, builder: GraphBuilder, batch: int, width: int, heads: int, dropout: float = 0.0
+    ) -> None:
         self.builder = builder
         self.batch, self.width, self.heads = batch, width, heads
+        self.dropout = dropout
 
     def linear(self, x: str, features: tuple[int, int], name: str) -> str:
         inside, outside = features
@@ -59,7 +66,14 @@ class _Blocks:
         shape = self.builder.constant(f"{name}.merged", (self.batch, lengths[0], self.width))
         return self.linear(self.builder.node("Reshape", [context, shape]), size, f"{name}.out")
 
+    def dropped(self, x: str, name: str) -> str:
+        if not self.dropout:
+            return x
+        ratio = self.builder.scalar(f"{name}.ratio", self.dropout)
+        return self.builder.node("Dropout", [x, ratio], f"{name}.dropout")
+
     def residual(self, x: str, y: str, name: str) -> str:
+        y = self.dropped(y, name)
         return self.layer_norm(self.builder.node("Add", [x, y]), name)
 
     def gelu(self, x: str, name: str) -> str:
@@ -137,12 +151,55 @@ def make_bert(
     return builder.model({logits: (batch, classes)})
 
 
+def make_seq2seq(
+    *,
+    source_length: int = 8,
+    target_length: int = 8,
+    width: int = 32,
+    heads: int = 2,
+    vocabulary: int = 16,
+    dropout: float = 0.1,
+    seed: int = 0,
+) -> onnx.ModelProto:
+    """Tokens ``source`` and ``target`` [batch, length] to scores [batch, length, vocabulary], batch open.
+
+    One table for both embeds the tokens; the decoder's mask is causal.
+    """
+    builder = GraphBuilder("seq2seq", seed)
+    blocks = _Blocks(builder, 0, width, heads, dropout)
+    lengths = {"source": source_length, "target": target_length}
+    names = {
+        name: builder.input(name, ("batch", length), TensorProto.INT64) for name, length in lengths.items()
+    }
+    table = builder.normal("embedding.weight", (vocabulary, width), 1, 1.0)
+
+    def embedded(name: str) -> str:
+        positions = builder.normal(f"{name}.position.weight", (lengths[name], width), 1, 0.1)
+        tokens = builder.node("Gather", [table, names[name]], f"{name}.embedding", axis=0)
+        return blocks.dropped(builder.node("Add", [tokens, positions]), f"{name}.embedded")
+
+    memory = blocks.encoder(embedded("source"), source_length, 2 * width, "encoder", gelu=True)
+    mask = builder.weight("decoder.mask", np.triu(np.full((target_length,) * 2, -1e4, np.float32), 1))
+    x = embedded("target")
+    y = blocks.attention(x, x, (target_length, target_length), "decoder.self", mask)
+    x = blocks.residual(x, y, "decoder.norm1")
+    y = blocks.attention(x, memory, (target_length, source_length), "decoder.cross")
+    x = blocks.residual(x, y, "decoder.norm2")
+    x = blocks.residual(x, blocks.feed_forward(x, 2 * width, "decoder.ffn", gelu=True), "decoder.norm3")
+    return builder.model(
+        {blocks.linear(x, (width, vocabulary), "head"): ("batch", target_length, vocabulary)}
+    )
+
+
 @click.command(help=__doc__)
-@click.argument("name", type=click.Choice(["transformer", "bert"]))
+@click.argument("name", type=click.Choice(["transformer", "bert", "seq2seq"]))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--batch", default=1, show_default=True)
+@click.option("--batch", default=1, show_default=True, help="Of the first two.")
 @click.option("--seed", default=0, show_default=True)
 def main(name: str, output: Path, batch: int, seed: int) -> None:
+    if name == "seq2seq":
+        save_and_report(make_seq2seq(seed=seed), output)
+        return
     make = make_transformer if name == "transformer" else make_bert
     save_and_report(make(batch=batch, seed=seed), output)
 

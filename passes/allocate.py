@@ -32,7 +32,7 @@ from flexc.ir.placement import (
     set_attribute,
     set_result_placements,
 )
-from flexc.ir.program import Graph
+from flexc.ir.program import Graph, carried_names
 from flexc.passes.base import Pass
 from flexc.target import load_target
 
@@ -70,9 +70,14 @@ class Allocate(Pass):
                 place=Place(graph.file),
                 detail=f"constants {allocation.constant_bytes}, inputs and outputs {allocation.kept_bytes}, "
                 f"values in between {allocation.shared_bytes}",
-                hint="a smaller batch, narrower mantissas or a target with more DRAM would help",
+                hint=_hint(graph),
             )
         return allocation.write()
+
+
+def _hint(graph: Graph) -> str:
+    ways = "a smaller batch, narrower mantissas or a target with more DRAM would help"
+    return f"--micro-batch M (the batch in parts of M), {ways}" if carried_names(graph.main) else ways
 
 
 @dataclass

@@ -39,8 +39,10 @@ from flexc.passes.differentiation.loss import (
     mean_squared_error,
     output_itself,
 )
+from flexc.passes.differentiation.loss_output import loss_output
 from flexc.passes.differentiation.optimizer import Adam, Optimizer, OptimizerName, Sgd
 from flexc.passes.differentiation.parameters import Choice, merge_constants, trained_constants
+from flexc.passes.differentiation.parts import GRADIENT_SUFFIX, Part, accumulate
 from flexc.passes.differentiation.reverse import Gradients, depending_on, differentiate
 from flexc.passes.differentiation.rules import GRADIENT_RULES
 from flexc.passes.differentiation.signature import LEARNING_RATE, LOSS, STEP, Signature, hint_of
@@ -52,11 +54,10 @@ from flexc.precision.policy import Operand, TrainingPass
 class Differentiate(Pass):
     """Options: the loss, and the output that it is taken of (needed where there are several).
 
-    Where the model computes its loss itself, that is the output of one element if no other has one.
-
     The optimizer and its constants; ``train`` and ``freeze`` list patterns of weight names, with commas
     between, to train beside the usual ones or to leave alone; ``statistics_momentum`` is what running
-    statistics keep of themselves in a step; ``seed`` is that of dropouts.
+    statistics keep of themselves in a step; ``seed`` is that of dropouts. ``part`` and ``micro_batches``: see
+    :mod:`flexc.passes.differentiation.parts`.
     """
 
     name: ClassVar[str] = "differentiate"
@@ -72,6 +73,8 @@ class Differentiate(Pass):
     train: str = ""
     freeze: str = ""
     seed: int = 0
+    part: Part = Part.STEP
+    micro_batches: int = 1
 
     def run(self, graph: Graph) -> bool:
         """Raises CompileError FX341 to FX345 for a model that cannot be trained so."""
@@ -79,7 +82,8 @@ class Differentiate(Pass):
         assert isinstance(end, ReturnOp)
         _assign_roles(graph)
         merge_constants(graph)
-        end.operands = [self._output(graph, end)]
+        _, output = loss_output(graph, Loss(self.loss), self.output)
+        end.operands = [logits_of(output) if self.loss == Loss.CROSS_ENTROPY else output]
         statistics = use_batch_statistics(graph)
         (output,) = end.operands
         # The model's last softmax and its other outputs have served.
@@ -92,63 +96,34 @@ class Differentiate(Pass):
         signature, build = Signature(graph), Builder(graph, end)
         with build.on_behalf_of(None, LOSS):
             found = self._loss(build, signature, output)
-        learning_rate = signature.argument(LEARNING_RATE, TensorSpec(()))
+        rate = None if self.part == Part.GRADIENTS else signature.argument(LEARNING_RATE, TensorSpec(()))
         step = signature.argument(STEP, TensorSpec((), "i64"))
         of_loss = set(block.ops) - before
         draw_masks(graph, step, self.seed)
         output = end.operands[0]
         forward = tuple(op for op in block.ops if op not in of_loss and op is not end)
-        signature.result(LOSS, found.loss)
-        for name, value in found.metrics.items():
-            signature.result(name, value)
+        if self.part != Part.UPDATE:
+            signature.result(LOSS, found.loss)
+            for name, value in found.metrics.items():
+                signature.result(name, value)
 
         gradients = Gradients(build, depending_on(trained.values(), forward))
         differentiate({output: found.gradient}, forward, gradients, GRADIENT_RULES)
-        optimizer = self._optimizer(build, signature, learning_rate, step)
+        optimizer = None if rate is None else self._optimizer(build, signature, rate, step)
         self._update(graph, trained, gradients, optimizer, signature)
-        with build.on_behalf_of(None, "statistics"):
-            update_running_statistics(build, signature, statistics, self.statistics_momentum)
+        if self.part != Part.UPDATE:
+            with build.on_behalf_of(None, "statistics"):
+                update_running_statistics(build, signature, statistics, self.statistics_momentum)
         signature.finish(end)
         erase_dead_ops(graph)
+        if self.part == Part.UPDATE:
+            # The forward pass, which said what has a gradient, and its inputs.
+            signature.drop_unread()
         drop_unused_weights(graph)
         return True
 
-    def _output(self, graph: Graph, end: ReturnOp) -> SSAValue:
-        names = graph.output_names
-        wanted = [self.output] if self.output else self._candidates(graph, end)
-        if len(wanted) != 1 or wanted[0] not in names:
-            raise error(
-                "FX341",
-                f"the model has no output '{self.output}'"
-                if self.output
-                else "the model has several outputs",
-                place=Place(graph.file),
-                hint=f"name the one to take the loss of: {', '.join(names)}",
-            )
-        output: SSAValue = end.operands[names.index(wanted[0])]
-        spec = spec_of(output.type)
-        if spec.element != "f32" or (spec.rank < 1 and self.loss != Loss.OUTPUT):
-            raise error(
-                "FX341",
-                f"the output '{wanted[0]}' is {spec}",
-                place=Place(graph.file),
-                hint="a loss is taken of an fp32 tensor; --loss output takes one number for the loss itself",
-            )
-        return logits_of(output) if self.loss == Loss.CROSS_ENTROPY else output
-
-    def _candidates(self, graph: Graph, end: ReturnOp) -> list[str]:
-        """The outputs that the loss may be taken of."""
-        names = list(graph.output_names)
-        if self.loss != Loss.OUTPUT:
-            return names
-        specs = [spec_of(value.type) for value in end.operands]
-        scalars = [
-            name for name, spec in zip(names, specs, strict=True) if spec.size == 1 and spec.element == "f32"
-        ]
-        return scalars if len(scalars) == 1 else names
-
     def _loss(self, build: Builder, signature: Signature, output: SSAValue) -> LossValue:
-        return _LOSSES[Loss(self.loss)](build, signature, output)
+        return _LOSSES[Loss(self.loss)](build, signature, output, self.micro_batches)
 
     def _optimizer(
         self, build: Builder, signature: Signature, learning_rate: SSAValue, step: SSAValue
@@ -172,7 +147,7 @@ class Differentiate(Pass):
         graph: Graph,
         trained: dict[str, SSAValue],
         gradients: Gradients,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         signature: Signature,
     ) -> None:
         updated = False
@@ -183,7 +158,12 @@ class Differentiate(Pass):
                 continue
             weight = signature.parameter(key, constant)
             with gradients.build.on_behalf_of(None, f"{weight.name_hint}_next"):
-                signature.result(key, optimizer.update(key, weight, gradient))
+                if optimizer is None:
+                    accumulate(gradients.build, signature, key, weight, gradient)
+                else:
+                    if self.part == Part.UPDATE:
+                        gradient = signature.argument(key + GRADIENT_SUFFIX, spec_of(weight.type))
+                    signature.result(key, optimizer.update(key, weight, gradient))
             updated = True
         if not updated:
             raise error(
@@ -194,7 +174,7 @@ class Differentiate(Pass):
             )
 
 
-_LOSSES: Mapping[Loss, Callable[[Builder, Signature, SSAValue], LossValue]] = {
+_LOSSES: Mapping[Loss, Callable[[Builder, Signature, SSAValue, int], LossValue]] = {
     Loss.CROSS_ENTROPY: cross_entropy,
     Loss.MEAN_SQUARED_ERROR: mean_squared_error,
     Loss.OUTPUT: output_itself,

@@ -202,6 +202,6 @@ def _free_streams(graph: Graph) -> int:
 
 
 def _step_number(graph: Graph) -> SSAValue | None:
-    if not carried_names(graph.main):
+    if not carried_names(graph.main) or STEP not in graph.input_names:
         return None
     return graph.main.body.block.args[graph.input_names.index(STEP)]

@@ -10,6 +10,7 @@ from flexc.passes.cse import EliminateCommonSubexpressions
 from flexc.passes.differentiate import Differentiate
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
+from flexc.passes.differentiation.parts import Part
 from flexc.passes.expand_batch_norm import ExpandBatchNorm
 from flexc.passes.expand_dropout import ExpandDropout
 from flexc.passes.fold_quantized_weights import FoldQuantizedWeights
@@ -55,6 +56,8 @@ def differentiation_of(options: TrainingOptions) -> Differentiate:
         train=options.train,
         freeze=options.freeze,
         seed=options.seed,
+        part=Part(options.part),
+        micro_batches=options.micro_batches,
     )
 
 

@@ -27,8 +27,8 @@ def data_path(name: str, folder: Path) -> str:
     np.savez(
         path,
         images=made.train.images,
-        labels=made.train.labels,
+        labels=made.train.class_labels,
         test_images=made.test.images,
-        test_labels=made.test.labels,
+        test_labels=made.test.class_labels,
     )
     return str(path)

@@ -29,12 +29,12 @@ def score_of_logits(logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> 
 
 
 def score(model: TrainedModel, program: Program, examples: Examples) -> Score:
-    """The score of an inference program of ``model``; the last batch is filled up with its last image."""
+    """The score of an inference program of ``model``; the last batch is filled up with its last example."""
     found = []
     for start in range(0, len(examples), model.batch):
         indices = np.minimum(np.arange(start, start + model.batch), len(examples) - 1)
-        found.append(program.run({model.input_name: examples.images[indices]})[model.output_name])
-    return score_of_logits(np.concatenate(found)[: len(examples)], examples.labels)
+        found.append(program.run(model.binding.inputs_of(examples.take(indices)))[model.output_name])
+    return score_of_logits(np.concatenate(found)[: len(examples)], examples.class_labels)
 
 
 def whole_batches(examples: Examples, batch: int) -> Examples:

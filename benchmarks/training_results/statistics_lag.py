@@ -14,7 +14,6 @@ from flexc.datasets.arrays import DataSet, Examples
 from flexc.passes.differentiation.lightnorm import RANGE_SUFFIX
 from flexc.training.model import TrainedModel, load_trained_model
 from flexc.training.settings import RunSettings
-from flexc.training.step import TrainingStep
 
 State = dict[str, npt.NDArray[Any]]
 VARIANCE_SUFFIX = ".bn.var"
@@ -44,8 +43,7 @@ class LagProbe:
         forgetful = replace(settings.training, statistics_momentum=0.0)
         batchwise = load_trained_model(path, data, batch=settings.batch, options=forgetful)
         options = settings.compile_options(settings.policy)
-        step = batchwise.step_program(replace(options, training=forgetful))
-        self._step = TrainingStep(step, batchwise.input_name, batchwise.classes)
+        self._step = batchwise.training_step(replace(options, training=forgetful))
         self._settings, self._model, self._data = settings, model, data
 
     def measure(self, state: State, recent: Examples) -> Lag:

@@ -54,7 +54,7 @@ class TorchRun:
                 for group in self._optimizer.param_groups:
                     group["lr"] = rate
                 logits = self._forward(part, training=True)
-                loss = functional.cross_entropy(logits, self._torch.tensor(part.labels))
+                loss = functional.cross_entropy(logits, self._torch.tensor(part.class_labels))
                 self._optimizer.zero_grad()
                 loss.backward()
                 self._optimizer.step()
@@ -65,7 +65,7 @@ class TorchRun:
         """With running statistics."""
         with self._torch.no_grad():
             logits = self._forward(examples, training=False).numpy()
-        return score_of_logits(np.asarray(logits), examples.labels)
+        return score_of_logits(np.asarray(logits), examples.class_labels)
 
     def _forward(self, examples: Examples, *, training: bool) -> Tensor:
         known = {"input": self._torch.tensor(examples.images), **self._weights}

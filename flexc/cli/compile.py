@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from flexc import api
+from flexc.artefact import MANIFEST, check_writable
 from flexc.cli.options import InputShape, shapes_by_name
 from flexc.cli.program_lines import described
 from flexc.cli.progress import show_remark, working_on
 from flexc.cli.training_options import training_options
+from flexc.diagnostics import Place, error
 from flexc.options import Profile, TrainingOptions
+from flexc.passes.differentiation.parts import Part, micro_batches_of
 
 
 @click.command("compile", short_help="Compile an ONNX model into an artefact folder.")
@@ -51,6 +55,10 @@ from flexc.options import Profile, TrainingOptions
     "(forward, local_grad, weight_grad) and points (fi, fw, ...).",
 )  # fmt: skip
 @click.option("--train", is_flag=True, help="Compile a training step: forward, backward and update.")
+@click.option(
+    "--micro-batch", type=click.IntRange(min=1), metavar="M",
+    help="With --train: run a batch in parts of M examples; DIR gets two artefacts, gradients and update.",
+)  # fmt: skip
 @training_options
 @click.option(
     "--dump-ir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
@@ -80,6 +88,7 @@ def compile_command(
     target: str,
     rounding: str | None,
     train: bool,
+    micro_batch: int | None,
     loss: str,
     loss_of: str,
     optimizer: str,
@@ -102,11 +111,15 @@ def compile_command(
     number, weights and state; its outputs the loss, the next weights and the next state. Other options of
     training need --train.
 
+    With --micro-batch DIR/gradients is the step of a part of the batch: it adds its gradients to those it is
+    given. DIR/update is run behind the last part, and gives the next weights.
+
     \b
     Examples:
       flexc compile resnet18.onnx -o resnet18.flexc --batch 1
       flexc compile model.onnx -o out --input-shape x=1,3,48,192 --policy FB12 --target flexblock-edge
       flexc compile model.onnx -o step.flexc --train --batch 64 --optimizer adam
+      flexc compile model.onnx -o step --train --batch 256 --micro-batch 32
       flexc compile model.onnx -o out --print-ir-after insert-quantize --timing
     """
     training = TrainingOptions(
@@ -117,30 +130,63 @@ def compile_command(
         weight_decay=weight_decay,
         freeze=freeze,
     )
+    programs = {output: training if train else None}
+    if micro_batch is not None:
+        programs = _in_parts(output, training, batch, micro_batch, train=train, as_json=as_json)
     debugging = api.Debugging(verify_each, print_ir_after, dump_ir, timing, reproducer)
+    compiled: dict[Path, api.Program] = {}
     with working_on(f"compiling {model.name}") as show:
-        program = api.compile(
-            model,
-            output=output,
-            input_shapes=input_shapes,
-            batch=batch,
-            policy=policy,
-            everywhere=everywhere,
-            profile=profile,
-            batchnorm=batchnorm,
-            target=target,
-            rounding=rounding,
-            training=training if train else None,
-            debugging=debugging,
-            remark=show_remark,
-            progress=lambda step: show(f"compiling {model.name}: {step}"),
-        )
+        for folder, options in programs.items():
+            check_writable(folder)
+            compiled[folder] = api.compile(
+                model,
+                input_shapes=input_shapes,
+                batch=batch,
+                policy=policy,
+                everywhere=everywhere,
+                profile=profile,
+                batchnorm=batchnorm,
+                target=target,
+                rounding=rounding,
+                training=options,
+                debugging=debugging,
+                remark=show_remark,
+                progress=lambda step: show(f"compiling {model.name}: {step}"),
+            )
+        show(f"compiling {model.name}: emit")
+        for folder, program in compiled.items():
+            program.save(folder)
     if as_json:
-        click.echo((output / "manifest.json").read_text(encoding="utf-8"), nl=False)
+        click.echo((output / MANIFEST).read_text(encoding="utf-8"), nl=False)
         return
-    for line in (
-        *described(program, program.inputs, "input "),
-        *described(program, program.outputs, "output"),
-    ):
-        click.echo(line)
-    click.echo(f"wrote {output}")
+    for folder, program in compiled.items():
+        for line in (
+            *described(program, program.inputs, "input "),
+            *described(program, program.outputs, "output"),
+        ):
+            click.echo(line)
+        click.echo(f"wrote {folder}")
+
+
+def _in_parts(
+    output: Path,
+    training: TrainingOptions,
+    batch: int | None,
+    micro_batch: int,
+    *,
+    train: bool,
+    as_json: bool,
+) -> dict[Path, TrainingOptions | None]:
+    """The folder and the options of each part of a step in micro-batches."""
+    if not train or batch is None:
+        raise click.UsageError("--micro-batch needs --train and --batch")
+    if as_json:
+        raise click.UsageError("--json prints one manifest, and --micro-batch writes two")
+    if (output / MANIFEST).exists():
+        raise error(
+            "FX510", "the folder holds an artefact, and is to hold two", place=Place(str(output)),
+            hint="name a new folder, or remove this one",
+        )  # fmt: skip
+    count = micro_batches_of(batch, micro_batch)
+    parts = (Part.GRADIENTS, Part.UPDATE)
+    return {output / part: replace(training, part=part, micro_batches=count) for part in parts}

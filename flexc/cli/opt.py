@@ -76,8 +76,9 @@ def opt(
         raise click.UsageError("--run-reproducer brings its own pipeline: leave out --pass-pipeline")
     _check_pass_names(print_ir_after)
     if file.endswith(".onnx"):
-        graph = load_model(Path(file), remark=show_remark)
         passes = parse_pipeline(pipeline or "")
+        training = any(one.name == "differentiate" for one in passes)
+        graph = load_model(Path(file), training=training, remark=show_remark)
     else:
         text, name = _read(file)
         passes = reproducer_pipeline(text, name) if run_reproducer else parse_pipeline(pipeline or "")

@@ -14,6 +14,7 @@ from flexc.cli.progress import show_remark
 from flexc.cli.training_options import training_options
 from flexc.cli.training_progress import observing
 from flexc.options import BatchNorm, Profile, TrainingOptions
+from flexc.passes.differentiation.parts import micro_batches_of
 from flexc.training.learning_rate import LearningRate, Schedule
 from flexc.training.plot import plot_run
 from flexc.training.precision_control import ControlOptions
@@ -29,12 +30,16 @@ _SHARE = click.FloatRange(0, 1)
 _COUNT = click.IntRange(min=1)
 
 
-@click.command("train", short_help="Train a model on images, in any precision.")
+@click.command("train", short_help="Train a model on real data, in any precision.")
 @click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--data", required=True, metavar="mnist|digits|text-direction|FILE.npz",
     help="What to learn: 5000 images of MNIST, 1797 digits of 8x8 pixels, rendered lines of text, or a file "
-    "with images and labels.",
+    "with an array for each input of the model, and labels.",
+)  # fmt: skip
+@click.option(
+    "--label", metavar="NAME",
+    help="The array of FILE.npz that holds the labels.  [default: labels, or label]",
 )  # fmt: skip
 @click.option(
     "-o", "--output", "folder", required=True, metavar="RUN", type=click.Path(path_type=Path),
@@ -42,6 +47,10 @@ _COUNT = click.IntRange(min=1)
 )  # fmt: skip
 @click.option("--epochs", type=_COUNT, default=10, show_default=True)
 @click.option("--batch", type=_COUNT, default=50, show_default=True, help="Examples a step.")
+@click.option(
+    "--micro-batch", type=_COUNT, metavar="M",
+    help="Run a batch in parts of M examples, whose gradients are added up before the update.",
+)  # fmt: skip
 @click.option("--lr", type=click.FloatRange(min=0), default=0.05, show_default=True, help="Learning rate.")
 @click.option(
     "--lr-schedule", type=click.Choice(["constant", "cosine", "steps"]), default="cosine", show_default=True,
@@ -109,9 +118,11 @@ _COUNT = click.IntRange(min=1)
 def train_command(
     model: Path,
     data: str,
+    label: str | None,
     folder: Path,
     epochs: int,
     batch: int,
+    micro_batch: int | None,
     lr: float,
     lr_schedule: str,
     lr_every: int,
@@ -148,12 +159,14 @@ def train_command(
     Examples:
       flexc train small.onnx --data digits --policy FB12 -o run
       flexc train small.onnx --data digits --policy dynamic --zse-low 0.05 -o run
+      flexc train seq2seq.onnx --data pairs.npz --label next --batch 64 --micro-batch 16 -o run
       flexc train small.onnx --data mnist --profile fp32 --batchnorm fp32 -o run --resume
       flexc export run -o trained.onnx
     """
     settings = RunSettings(
         model=str(model),
         data=data,
+        label=label,
         epochs=epochs,
         batch=batch,
         learning_rate=LearningRate(lr, Schedule(lr_schedule), lr_every, lr_factor),
@@ -172,6 +185,7 @@ def train_command(
             weight_decay=weight_decay,
             freeze=freeze,
             seed=seed,
+            micro_batches=micro_batches_of(batch, micro_batch),
         ),
         control=ControlOptions(zse_low, zse_high, zse_hold, zse_period, zse_settle, Signal(zse_signal))
         if policy == DYNAMIC
@@ -192,7 +206,10 @@ def _finish(outcome: Outcome, folder: Path) -> None:
     if outcome.interrupted:
         click.echo(f"interrupted behind step {outcome.step}; --resume continues", err=True)
         raise SystemExit(INTERRUPTED_STATUS)
-    click.echo(f"test accuracy {outcome.metrics[-1].test_accuracy:.2%} behind step {outcome.step}")
+    last = outcome.metrics[-1]
+    tested = [] if last.test_accuracy is None else [f"test accuracy {last.test_accuracy:.2%}"]
+    tested += [] if last.test_loss is None else [f"test loss {last.test_loss:.4f}"]
+    click.echo(f"{', '.join(tested)} behind step {outcome.step}")
     click.echo(f"wrote {folder}")
 
 

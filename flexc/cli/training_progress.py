@@ -73,7 +73,10 @@ def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
     parts = [f"epoch {metrics.epoch}/{epochs}", f"loss {metrics.train_loss:.4f}"]
     if metrics.train_accuracy is not None:
         parts.append(f"accuracy {metrics.train_accuracy:.2%}")
-    parts.append(f"test {metrics.test_accuracy:.2%}")
+    if metrics.test_accuracy is not None:
+        parts.append(f"test {metrics.test_accuracy:.2%}")
+    if metrics.test_loss is not None:
+        parts.append(f"test loss {metrics.test_loss:.4f}")
     errors = {
         "activation": metrics.error_activation,
         "weight": metrics.error_weight,

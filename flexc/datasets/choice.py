@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flexc.datasets.arrays import DataSet, Examples, read_arrays
+from flexc.datasets.arrays import DataSet, Examples
 from flexc.datasets.digits import load_digits
 from flexc.datasets.mnist import load_mnist
+from flexc.datasets.npz_file import read_data_set
 from flexc.datasets.text_direction import render_lines
 from flexc.diagnostics import error
 
@@ -15,14 +16,17 @@ TRAINING_LINES = 600
 TEST_LINES = 200
 
 
-def load_data_set(name_or_path: str) -> DataSet:
+def load_data_set(name_or_path: str, label: str | None = None) -> DataSet:
     """The data set of that name, or that of an npz file (a name that ends in .npz).
 
+    ``label``: the name of the labels in an npz file; None for their usual names.
     Raises CompileError: FX505 and FX561 for what a file has wrong, FX551 and FX560 for a package that is
-    missing, FX562 for a name that is none.
+    missing, FX562 for a name that is none, FX563 for labels of a set that is no file.
     """
     if name_or_path.endswith(".npz"):
-        return read_arrays(Path(name_or_path))
+        return read_data_set(Path(name_or_path), label)
+    if label is not None:
+        raise error("FX563", f"'{name_or_path}' has its own labels", hint="--label is for FILE.npz")
     match name_or_path:
         case "mnist":
             return load_mnist()
@@ -40,4 +44,4 @@ def load_data_set(name_or_path: str) -> DataSet:
 
 def _lines(count: int, *, seed: int) -> Examples:
     found = render_lines(count, seed=seed)
-    return Examples(found.images, found.labels)
+    return Examples.of_images(found.images, found.labels)

@@ -23,4 +23,4 @@ def load_digits() -> DataSet:
     found = datasets.load_digits()
     pixels = np.asarray(found.images, np.float32)[:, np.newaxis]
     images = pixels / np.float32(LARGEST_PIXEL / 2) - np.float32(1)
-    return split("digits", Examples(images, np.asarray(found.target, np.int64)))
+    return split("digits", Examples.of_images(images, np.asarray(found.target, np.int64)))

@@ -24,4 +24,4 @@ def load_mnist() -> DataSet:
     pixels, labels = data.mnist_data()
     images = np.asarray(pixels, np.float32).reshape(-1, 1, SIZE, SIZE)
     images = images / np.float32(LARGEST_PIXEL / 2) - np.float32(1)
-    return split("mnist", Examples(images, np.asarray(labels, np.int64)))
+    return split("mnist", Examples.of_images(images, np.asarray(labels, np.int64)))

@@ -11,6 +11,7 @@ from flexc.passes.manager import run_pipeline
 from flexc.passes.pipelines import machine_pipeline
 from flexc.scheduling import schedule_of
 from flexc.target import load_target
+from flexc.training.step import StepPrograms
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,15 @@ def machine_cost(graph: Graph, target_name: str) -> MachineCost | None:
     schedule = schedule_of(mapped, emit_stream(mapped, target), target)
     energy = sum(one.energy_pj for group in schedule.groups for one in group.contractions)
     return MachineCost(schedule.cycles, energy)
+
+
+def cost_of_step(programs: StepPrograms, target_name: str) -> MachineCost | None:
+    """The cost of all runs that make a step; None where one of the programs does not fit the machine."""
+    main = machine_cost(programs.main.graph, target_name)
+    if main is None or programs.update is None:
+        return main
+    update = machine_cost(programs.update.graph, target_name)
+    if update is None:
+        return None
+    count = programs.micro_batches
+    return MachineCost(count * main.cycles + update.cycles, count * main.energy_pj + update.energy_pj)

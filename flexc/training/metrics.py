@@ -31,7 +31,7 @@ class EpochMetrics:
     learning_rate: float
     train_loss: float
     train_accuracy: float | None
-    test_accuracy: float
+    test_accuracy: float | None
     error_activation: float | None
     error_weight: float | None
     error_gradient: float | None
@@ -40,6 +40,7 @@ class EpochMetrics:
     bits_4: int
     machine_cycles: int | None
     machine_energy_pj: float | None
+    test_loss: float | None = None
 
 
 @dataclass
@@ -48,6 +49,7 @@ class EpochSums:
 
     steps: int = 0
     examples: int = 0
+    labels: int = 0
     loss: float = 0.0
     correct: int | None = None
     errors: dict[str, list[float]] = field(default_factory=dict)
@@ -77,7 +79,7 @@ class EpochSums:
     @property
     def accuracy(self) -> float | None:
         """The share classified right so far, before each step's update."""
-        return None if self.correct is None else self.correct / self.examples
+        return None if self.correct is None else self.correct / self.labels
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

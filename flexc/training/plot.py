@@ -12,7 +12,7 @@ from flexc.training.metrics import read_epochs
 
 FIGURE_INCHES = (10, 7)
 CURVES = (
-    ("loss", (("train_loss", "training"),)),
+    ("loss", (("train_loss", "training"), ("test_loss", "test"))),
     ("accuracy", (("train_accuracy", "training"), ("test_accuracy", "test"))),
     (
         "zero-setting error",

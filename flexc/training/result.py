@@ -18,9 +18,9 @@ from flexc.training.trained_graph import trained_graph
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """``graph``: the trained model for a batch of ``batch``, behind ``step`` steps.
+    """``graph``: the trained model for a (micro-)batch of ``batch``, behind ``step`` steps.
 
-    ``untrained``: as it was before, for that batch; ``larger``: for one image more, None where the model's
+    ``untrained``: as it was before, for that batch; ``larger``: for one example more, None where the model's
     batch is fixed.
     """
 
@@ -48,10 +48,10 @@ def result_of(folder: Path) -> TrainingResult:
             "the model's file is gone or has changed since the run began",
             place=Place(str(path)),
         )
-    batch = record.settings.batch
-    forward = _rebuilt(path, (batch, *record.image_shape))
+    batch = record.rows
+    forward = _rebuilt(path, record, batch)
     try:
-        larger = _rebuilt(path, (batch + 1, *record.image_shape))
+        larger = _rebuilt(path, record, batch + 1)
     except CompileError:
         # The model took the batch that it was trained with, so this one cannot be had.
         larger = None
@@ -59,7 +59,7 @@ def result_of(folder: Path) -> TrainingResult:
     return TrainingResult(graph, forward, larger, batch, checkpoint.step)
 
 
-def _rebuilt(path: Path, shape: tuple[int, ...]) -> Graph:
-    graph = load_forward(path, shape)
+def _rebuilt(path: Path, record: RunRecord, batch: int) -> Graph:
+    graph = load_forward(path, {name: (batch, *shape) for name, shape in record.example_shapes.items()})
     run_pipeline(graph, rebuilding_pipeline())
     return graph

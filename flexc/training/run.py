@@ -14,10 +14,10 @@ from flexc.diagnostics import CompileError, Place, error
 from flexc.options import Profile
 from flexc.precision.policy import Operand
 from flexc.training.checkpoint import Checkpoint, read_checkpoint, replace_text, write_checkpoint
-from flexc.training.evaluation import accuracy_of
-from flexc.training.machine_cost import machine_cost
+from flexc.training.evaluation import Evaluation, evaluate
+from flexc.training.machine_cost import cost_of_step
 from flexc.training.metrics import EpochMetrics, EpochSums, write_tables
-from flexc.training.model import TrainedModel, load_trained_model, state_of
+from flexc.training.model import TrainedModel, load_trained_model
 from flexc.training.order import order_of_epoch
 from flexc.training.precision_control import ControlOptions, Decision, PrecisionController
 from flexc.training.settings import RUN_FILE, RunRecord, RunSettings, record_of
@@ -74,10 +74,10 @@ def train(
     ``resume`` continues a run of the same settings. Raises CompileError: FX56x for the data, FX570 to FX572
     for the folder, FX602 for a NaN or an infinity, and those of compilation.
     """
-    data = load_data_set(settings.data)
+    data = load_data_set(settings.data, settings.label)
     model = load_trained_model(Path(settings.model), data, batch=settings.batch, options=settings.training)
     existed = folder.exists()
-    _open_folder(folder, record_of(settings, data), resume=resume)
+    _open_folder(folder, record_of(settings, data, model.binding), resume=resume)
     try:
         run = _Run(settings, folder, data, model, observer)
     except CompileError:
@@ -125,7 +125,7 @@ class _Run:
         self.decisions: list[dict[str, Any]] = []
         self.control = None if settings.control is None else self._controller(settings.control)
         self.program = self._compile()
-        self.state = state_of(self.program.program.graph)
+        self.state = self.program.programs.first_state
         self._restore()
 
     def train(self, stop: Callable[[], bool]) -> Outcome:
@@ -178,6 +178,7 @@ class _Run:
         sums = self.sums
         sums.steps += 1
         sums.examples += self.settings.batch
+        sums.labels += self.settings.batch * self.model.labels.rows
         sums.loss += result.loss
         if result.correct is not None:
             sums.correct = (sums.correct or 0) + result.correct
@@ -200,13 +201,14 @@ class _Run:
     def _end_epoch(self, epoch: int) -> None:
         sums = self.sums
         bits = list(self.program.widths().values())
+        tested = self._test()
         row = EpochMetrics(
             epoch=epoch + 1,
             step=self.step,
             learning_rate=self._learning_rate(before=1),
             train_loss=sums.mean_loss,
             train_accuracy=sums.accuracy,
-            test_accuracy=self._test(),
+            test_accuracy=tested.accuracy,
             error_activation=sums.mean_error(Operand.ACTIVATION),
             error_weight=sums.mean_error(Operand.WEIGHT),
             error_gradient=sums.mean_error(Operand.GRADIENT),
@@ -215,6 +217,7 @@ class _Run:
             bits_4=bits.count(4),
             machine_cycles=sums.machine_cycles,
             machine_energy_pj=sums.machine_energy_pj,
+            test_loss=tested.loss,
         )
         self.metrics.append(row)
         self.seconds.append(sums.seconds)
@@ -222,11 +225,9 @@ class _Run:
         self._checkpoint()
         self.observer.epoch(row)
 
-    def _test(self) -> float:
+    def _test(self) -> Evaluation:
         program = self.model.inference_program(self.settings.compile_options(self._policy()), self.state)
-        return accuracy_of(
-            program, self.model.input_name, self.model.output_name, self.settings.batch, self.data.test
-        )
+        return evaluate(self.model, program, self.data.test)
 
     def _learning_rate(self, *, before: int = 0) -> float:
         return self.settings.learning_rate.at(
@@ -234,8 +235,7 @@ class _Run:
         )
 
     def _controller(self, options: ControlOptions) -> PrecisionController:
-        program = self.model.step_program(self.settings.compile_options(WIDEST_POLICY))
-        widest = TrainingStep(program, self.model.input_name, self.model.classes)
+        widest = self.model.training_step(self.settings.compile_options(WIDEST_POLICY))
         return PrecisionController(options, widest.widths())
 
     def _policy(self) -> str:
@@ -246,12 +246,12 @@ class _Run:
         return str(path)
 
     def _compile(self) -> TrainingStep:
-        program = self.model.step_program(self.settings.compile_options(self._policy()))
-        maps = program.options.profile is not Profile.BFPSIM
-        self.cost = machine_cost(program.graph, program.options.target) if maps else None
         control = self.settings.control
         signal = Signal.OPERANDS if control is None else control.signal
-        return TrainingStep(program, self.model.input_name, self.model.classes, signal)
+        step = self.model.training_step(self.settings.compile_options(self._policy()), signal)
+        maps = self.settings.profile is not Profile.BFPSIM
+        self.cost = cost_of_step(step.programs, self.settings.target) if maps else None
+        return step
 
     def _checkpoint(self) -> None:
         progress = {

@@ -21,6 +21,7 @@ PACKAGE = "tensorboardX"
 EVENT_FILES = "events.out.tfevents.*"
 TAGS = {
     "train_loss": "loss/train",
+    "test_loss": "loss/test",
     "train_accuracy": "accuracy/train",
     "test_accuracy": "accuracy/test",
     "error_activation": "zero_setting_error/activation",

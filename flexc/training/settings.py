@@ -13,13 +13,15 @@ from flexc.artefact import sha256_of
 from flexc.datasets.arrays import DataSet
 from flexc.diagnostics import Place, error
 from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
+from flexc.passes.differentiation.parts import micro_batch_of
+from flexc.training.binding import Binding
 from flexc.training.learning_rate import LearningRate, Schedule
 from flexc.training.precision_control import ControlOptions
 from flexc.training.signals import Signal
 from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.training-run"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 
 
@@ -27,9 +29,10 @@ RUN_FILE = "run.json"
 class RunSettings:
     """The options of a run.
 
-    data: a name or an .npz file. batch: examples a step; the last of an epoch that do not fill a batch are
-    left out. seed: of the order of the examples and of stochastic rounding. measure_every: steps from one
-    measurement of zero-setting errors to the next. control: None unless precision is dynamic.
+    data: a name or an .npz file; label: the name of its labels there, None for the usual ones. batch:
+    examples a step; the last of an epoch that do not fill a batch are left out. seed: of the order of the
+    examples, of dropouts and of stochastic rounding. measure_every: steps from one measurement of
+    zero-setting errors to the next. control: None unless precision is dynamic.
     """
 
     model: str
@@ -47,6 +50,7 @@ class RunSettings:
     measure_every: int = 10
     training: TrainingOptions = field(default_factory=TrainingOptions)
     control: ControlOptions | None = None
+    label: str | None = None
 
     def compile_options(self, policy: str) -> CompileOptions:
         """The options of the step's compilation, with ``policy`` for its precision.
@@ -67,15 +71,21 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """``run.json``: the settings, hashes of the model's file and of the data, and the shape of an image.
+    """``run.json``: the settings, hashes of the model's file and of the data, and shapes.
 
-    The path of the model in it is relative to the run's folder.
+    ``example_shapes`` are those of one example of each of the model's inputs. The path of the model in it is
+    relative to the run's folder.
     """
 
     settings: RunSettings
     model_sha256: str
     data_sha256: str
-    image_shape: tuple[int, ...]
+    example_shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def rows(self) -> int:
+        """Examples that one run of a program takes: a micro-batch."""
+        return micro_batch_of(self.settings.batch, self.settings.training.micro_batches)
 
     def write(self, folder: Path) -> None:
         """Writes the file into ``folder``, which exists."""
@@ -95,7 +105,8 @@ class RunRecord:
             settings = _settings(found["settings"])
             model = os.path.normpath(folder / settings.model)
             hashes = (found["model_sha256"], found["data_sha256"])
-            return cls(replace(settings, model=model), *hashes, tuple(found["image_shape"]))
+            shapes = {name: tuple(shape) for name, shape in found["example_shapes"].items()}
+            return cls(replace(settings, model=model), *hashes, shapes)
         except FileNotFoundError as cause:
             raise error(
                 "FX570",
@@ -103,7 +114,7 @@ class RunRecord:
                 place=Place(str(folder)),
                 hint="flexc train MODEL --data DATA -o RUN starts one",
             ) from cause
-        except (KeyError, TypeError, ValueError) as cause:
+        except (AttributeError, KeyError, TypeError, ValueError) as cause:
             raise error("FX570", f"the run cannot be read: {cause!r}", place=Place(str(path))) from cause
 
     def require_same(self, started: RunRecord, folder: Path) -> None:
@@ -128,9 +139,9 @@ class RunRecord:
             )
 
 
-def record_of(settings: RunSettings, data: DataSet) -> RunRecord:
+def record_of(settings: RunSettings, data: DataSet, binding: Binding) -> RunRecord:
     """The record of a run that starts now."""
-    return RunRecord(settings, sha256_of(Path(settings.model)), data.sha256(), data.image_shape)
+    return RunRecord(settings, sha256_of(Path(settings.model)), data.sha256(), binding.shapes(data))
 
 
 def _settings(found: Mapping[str, Any]) -> RunSettings:

@@ -1,4 +1,7 @@
-"""One training step: run, checked for NaN and infinities, with operands measured where that is asked for."""
+"""One training step: run, checked for NaN and infinities, with operands measured where that is asked for.
+
+A step is one program, or the gradients of its micro-batches one after another and then the update.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,10 @@ from flexc.diagnostics import CompileError, Place, error
 from flexc.ir.attributes import place_of
 from flexc.ir.value_names import value_names
 from flexc.numerics import BlockTensor
-from flexc.passes.differentiation.signature import CORRECT, LABELS, LEARNING_RATE, LOSS, STEP, TARGETS
+from flexc.passes.differentiation.signature import CORRECT, LEARNING_RATE, LOSS, STEP
 from flexc.program import Program
+from flexc.training.binding import Binding
+from flexc.training.labels import LabelUse
 from flexc.training.signals import Signal, signals_of
 from flexc.training.zero_setting import ContractionPoint, ErrorProbe, MeasuredOperand, quantized_operands
 
@@ -28,8 +33,31 @@ NOT_FINITE = "FX601"
 
 
 @dataclass(frozen=True)
+class StepPrograms:
+    """``main``: the whole step, or the gradients of one of ``micro_batches``, which ``update`` follows."""
+
+    main: Program
+    update: Program | None = None
+    micro_batches: int = 1
+
+    @property
+    def first_state(self) -> State:
+        """What the first step starts from: weights, state of the optimizer, statistics."""
+        sums = self.zero_sums()
+        main = {name: value for name, value in self.main.first_state.items() if name not in sums}
+        return {**({} if self.update is None else self.update.first_state), **main}
+
+    def zero_sums(self) -> State:
+        """The sums of gradients that the first micro-batch adds to."""
+        if self.update is None:
+            return {}
+        sums = {spec.name for spec in self.update.inputs} - set(self.update.carried)
+        return {name: value for name, value in self.main.first_state.items() if name in sums}
+
+
+@dataclass(frozen=True)
 class StepResult:
-    """The loss, how many examples were classified right (None without classes), and the next state.
+    """The loss, how many labels were classified right (None without classes), and the next state.
 
     ``measured`` are the operands of contractions, ``signals`` what dynamic precision follows.
     """
@@ -42,20 +70,23 @@ class StepResult:
 
 
 class TrainingStep:
-    """The program of a training step and what is measured of it."""
+    """The programs of a training step and what is measured of them."""
 
     def __init__(
-        self, program: Program, input_name: str, classes: int, signal: Signal = Signal.OPERANDS
+        self,
+        programs: StepPrograms,
+        binding: Binding,
+        labels: LabelUse,
+        signal: Signal = Signal.OPERANDS,
     ) -> None:
-        self.program = program
-        self.operands = quantized_operands(program.graph)
+        graph = programs.main.graph
+        self.programs = programs
+        self.operands = quantized_operands(graph)
         self._signal = signal
-        self._signals = () if signal is Signal.OPERANDS else signals_of(program.graph, signal)
-        self._input_name = input_name
-        self._classes = classes
-        self._wants = {spec.name for spec in program.inputs}
-        names = value_names(program.graph.main)
-        arguments = zip(program.graph.input_names, program.graph.main.body.block.args, strict=True)
+        self._signals = () if signal is Signal.OPERANDS else signals_of(graph, signal)
+        self._binding, self._labels = binding, labels
+        names = value_names(graph.main)
+        arguments = zip(graph.input_names, graph.main.body.block.args, strict=True)
         self._variables = {name: names[value] for name, value in arguments}
 
     def run(
@@ -69,30 +100,36 @@ class TrainingStep:
     ) -> StepResult:
         """Step number ``step`` (from 1 on) from ``state``.
 
+        The loss of micro-batches is the fp32 mean of theirs, added from the first to the last; each draws
+        random bits as a step of its own would, numbered on through the run.
         ``measure``: None measures nothing; False the operands' errors; True the signals of dynamic precision
         and errors in narrower formats, too.
         Raises CompileError FX602 for a NaN or an infinity, which names the op and the tensor that has it.
         """
-        given = self._inputs(batch, state, learning_rate, step)
+        programs, count = self.programs, self.programs.micro_batches
+        carried = {**state, **programs.zero_sums()}
         probes = () if measure is None else self._probes(measure)
-        keep = _together(probes)
-        if keep is not None:
-            keep(**{self._variables[name]: value for name, value in given.items()})
-        try:
-            with np.errstate(all="ignore"):
-                results = self.program.run(given, keep=keep)
-        except CompileError as failure:
-            if failure.diagnostics[0].code != NOT_FINITE:
-                raise
-            raise self._not_finite(given, step, failure) from failure
-        following = {name: results[name] for name in state}
-        if not all(np.isfinite(value).all() for value in (results[LOSS], *following.values())):
-            raise self._not_finite(given, step, None)
-        correct = results.get(CORRECT)
+        rate = {LEARNING_RATE: np.asarray(learning_rate, np.float32)}
+        losses: list[np.float32] = []
+        correct: int | None = None
+        for number in range(count):
+            rows = len(batch) // count
+            part = batch.take(np.arange(number * rows, (number + 1) * rows))
+            counter = {STEP: np.asarray((step - 1) * count + number + 1, np.int64)}
+            fed = {**self._binding.inputs_of(part), **self._labels.inputs_of(part)}
+            results = self._run(programs.main, {**fed, **rate, **counter, **carried}, step, probes)
+            carried |= {name: results[name] for name in carried if name in results}
+            losses.append(np.float32(results[LOSS].reshape(())[()]))
+            if CORRECT in results:
+                correct = (correct or 0) + int(results[CORRECT])
+        if programs.update is not None:
+            results = self._run(
+                programs.update, {**rate, STEP: np.asarray(step, np.int64), **carried}, step, ()
+            )
+            carried |= {name: results[name] for name in carried if name in results}
+        following = {name: carried[name] for name in state}
         measured = [tuple(probe.measured) for probe in probes] or [()]
-        loss = float(results[LOSS])
-        hits = None if correct is None else int(correct)
-        return StepResult(loss, hits, following, measured[0], measured[-1])
+        return StepResult(_mean(losses), correct, following, measured[0], measured[-1])
 
     def _probes(self, decides: bool) -> tuple[ErrorProbe, ...]:
         """What measures the operands and, where they are others, the signals that decide."""
@@ -101,50 +138,24 @@ class TrainingStep:
         signals = ErrorProbe(self._signals, narrower=True, count_zeros=True)
         return ErrorProbe(self.operands, narrower=False), signals
 
-    def _inputs(
-        self, batch: Examples, state: Mapping[str, Array], learning_rate: float, step: int
+    def _run(
+        self, program: Program, possible: Mapping[str, Array], step: int, probes: tuple[ErrorProbe, ...]
     ) -> dict[str, Array]:
-        one_hot = np.equal.outer(batch.labels, np.arange(self._classes))
-        possible: dict[str, Array] = {
-            LABELS: batch.labels,
-            TARGETS: one_hot.astype(np.float32),
-            LEARNING_RATE: np.asarray(learning_rate, np.float32),
-            STEP: np.asarray(step, np.int64),
-        }
-        wanted = {name: value for name, value in possible.items() if name in self._wants}
-        return {self._input_name: batch.images, **wanted, **state}
-
-    def _not_finite(self, given: dict[str, Array], step: int, failure: CompileError | None) -> CompileError:
-        """The error that names the first op whose result has a NaN or an infinity, found by a second run."""
-        finder = _FirstNotFinite()
+        """The results of a program for what it takes of ``possible``."""
+        given = {spec.name: possible[spec.name] for spec in program.inputs}
+        keep = _together(probes)
+        if keep is not None:
+            keep(**{self._variables[name]: value for name, value in given.items()})
         try:
             with np.errstate(all="ignore"):
-                self.program.run(given, keep=finder)
-        except CompileError:
-            assert failure is not None
-        if finder.variable is None:
-            assert failure is not None
-            met = failure.diagnostics[0]
-            place, what = met.place, f"{met.message}, {met.detail}"
-        else:
-            place, what = self._origin(finder)
-        return error(
-            "FX602",
-            f"a NaN or an infinity in step {step}",
-            place=place,
-            detail=what,
-            hint="a lower learning rate, or wider formats; the last checkpoint is as it was",
-        )
-
-    def _origin(self, finder: _FirstNotFinite) -> tuple[Place, str]:
-        graph = self.program.graph
-        for value, name in value_names(graph.main).items():
-            if name == finder.variable:
-                owner = value.owner
-                place = place_of(owner, graph.file) if isinstance(owner, Operation) else Place(graph.file)
-                kind = owner.name if isinstance(owner, Operation) else "an input"
-                return place, f"tensor '{name}' of {kind} at index {list(finder.index)}"
-        raise LookupError(f"the program has no variable {finder.variable}")
+                results = program.run(given, keep=keep)
+        except CompileError as failure:
+            if failure.diagnostics[0].code != NOT_FINITE:
+                raise
+            raise _not_finite(program, given, step, failure) from failure
+        if not all(np.isfinite(value).all() for value in results.values()):
+            raise _not_finite(program, given, step, None)
+        return results
 
     def widths(self) -> dict[ContractionPoint, int]:
         """Mantissa bits of each quantized contraction, those of the wider operand."""
@@ -165,6 +176,49 @@ def _together(probes: tuple[ErrorProbe, ...]) -> Keep | None:
             probe(**values)
 
     return keep
+
+
+def _mean(losses: list[np.float32]) -> float:
+    total = losses[0]
+    for loss in losses[1:]:
+        total = np.float32(total + loss)
+    return float(np.float32(total / np.float32(len(losses))))
+
+
+def _not_finite(
+    program: Program, given: dict[str, Array], step: int, failure: CompileError | None
+) -> CompileError:
+    """The error that names the first op whose result has a NaN or an infinity, found by a second run."""
+    finder = _FirstNotFinite()
+    try:
+        with np.errstate(all="ignore"):
+            program.run(given, keep=finder)
+    except CompileError:
+        assert failure is not None
+    if finder.variable is None:
+        assert failure is not None
+        met = failure.diagnostics[0]
+        place, what = met.place, f"{met.message}, {met.detail}"
+    else:
+        place, what = _origin(program, finder)
+    return error(
+        "FX602",
+        f"a NaN or an infinity in step {step}",
+        place=place,
+        detail=what,
+        hint="a lower learning rate, or wider formats; the last checkpoint is as it was",
+    )
+
+
+def _origin(program: Program, finder: _FirstNotFinite) -> tuple[Place, str]:
+    graph = program.graph
+    for value, name in value_names(graph.main).items():
+        if name == finder.variable:
+            owner = value.owner
+            place = place_of(owner, graph.file) if isinstance(owner, Operation) else Place(graph.file)
+            kind = owner.name if isinstance(owner, Operation) else "an input"
+            return place, f"tensor '{name}' of {kind} at index {list(finder.index)}"
+    raise LookupError(f"the program has no variable {finder.variable}")
 
 
 class _FirstNotFinite:

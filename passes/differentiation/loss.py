@@ -1,4 +1,7 @@
-"""Losses, composed of ``nn`` ops (numerics specification, section 4)."""
+"""Losses, composed of ``nn`` ops (numerics specification, section 4).
+
+Of a batch in ``micro_batches`` a loss is that of one of them, its gradient that of the mean over all.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ def logits_of(output: SSAValue) -> SSAValue:
     return output
 
 
-def cross_entropy(b: Builder, signature: Signature, logits: SSAValue) -> LossValue:
+def cross_entropy(b: Builder, signature: Signature, logits: SSAValue, micro_batches: int) -> LossValue:
     """Over logits [..., classes] and labels [...] (i64), the mean over all rows."""
     *rows, classes = shape_of(logits)
     last, every = (len(rows),), tuple(range(len(rows) + 1))
@@ -71,21 +74,21 @@ def cross_entropy(b: Builder, signature: Signature, logits: SSAValue) -> LossVal
     correct = b.op(nn.ReduceSumOp, hits, axes=every, keepdims=False)
 
     surplus = b.op(nn.SubOp, b.op(nn.DivOp, exponentials, total), b.cast(one_hot))
-    gradient = b.op(nn.MulOp, surplus, b.scalar(1 / prod(rows)))
+    gradient = b.op(nn.MulOp, surplus, b.scalar(1 / (micro_batches * prod(rows))))
     return LossValue(loss, gradient, {CORRECT: correct})
 
 
-def mean_squared_error(b: Builder, signature: Signature, output: SSAValue) -> LossValue:
+def mean_squared_error(b: Builder, signature: Signature, output: SSAValue, micro_batches: int) -> LossValue:
     """Over the output and targets of its shape, the mean over all elements."""
     shape = shape_of(output)
     targets = signature.argument(TARGETS, TensorSpec(shape))
     difference = b.op(nn.SubOp, output, targets)
     squares = b.op(nn.MulOp, difference, difference)
     loss = b.op(nn.ReduceMeanOp, squares, axes=tuple(range(len(shape))), keepdims=False)
-    return LossValue(loss, b.op(nn.MulOp, difference, b.scalar(2 / prod(shape))))
+    return LossValue(loss, b.op(nn.MulOp, difference, b.scalar(2 / (micro_batches * prod(shape)))))
 
 
-def output_itself(b: Builder, _signature: Signature, output: SSAValue) -> LossValue:
+def output_itself(b: Builder, _signature: Signature, output: SSAValue, micro_batches: int) -> LossValue:
     """The loss that the model computes. CompileError FX341 if it is not one number."""
     shape = shape_of(output)
     if prod(shape) != 1:
@@ -95,4 +98,4 @@ def output_itself(b: Builder, _signature: Signature, output: SSAValue) -> LossVa
             place=Place(b.graph.file),
             hint="a model's own loss has one element; otherwise choose a loss",
         )
-    return LossValue(b.reshape(output, ()), b.expand(b.scalar(1), shape))
+    return LossValue(b.reshape(output, ()), b.expand(b.scalar(1 / micro_batches), shape))

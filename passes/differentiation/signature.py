@@ -75,15 +75,35 @@ class Signature:
         self._results[name] = value
 
     def finish(self, end: ReturnOp) -> None:
-        """Puts the results in the place of those of ``end``: loss and metrics, parameters, state."""
-        main = self._graph.main
+        """Puts the results in the place of those of ``end``: loss and metrics, parameters, state.
+
+        Parameters that get no next value are arguments alone.
+        """
         carried = self._parameters + self._state
-        names = [name for name in self._results if name not in carried] + carried
+        names = [name for name in self._results if name not in carried]
+        names += [name for name in carried if name in self._results]
         end.operands = [self._results[name] for name in names]
+        self._graph.main.attributes[OUTPUTS] = name_array(tuple(names))
+        self._describe(end)
+
+    def drop_unread(self) -> None:
+        """Takes away the arguments that nothing reads."""
+        block = self._graph.main.body.block
+        for name, argument in tuple(zip(self._inputs, block.args, strict=True)):
+            if argument.first_use is None:
+                block.erase_arg(argument)
+                for names in (self._inputs, self._parameters, self._state):
+                    if name in names:
+                        names.remove(name)
+        end = block.last_op
+        assert isinstance(end, ReturnOp)
+        self._describe(end)
+
+    def _describe(self, end: ReturnOp) -> None:
+        main = self._graph.main
         main.function_type = FunctionType.from_lists(main.body.block.arg_types, end.operand_types)
         named: tuple[tuple[str, Sequence[str]], ...] = (
             (INPUTS, self._inputs),
-            (OUTPUTS, names),
             (PARAMETERS, self._parameters),
             (STATE, self._state),
         )

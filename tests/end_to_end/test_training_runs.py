@@ -21,7 +21,9 @@ import flexc.cli.train
 from flexc.cli import main
 from flexc.options import TrainingOptions
 from flexc.training.checkpoint import read_checkpoint
+from models.graph_builder import GraphBuilder
 from models.make_small_resnet import make_small_resnet
+from models.make_transformer import make_seq2seq
 
 EPOCHS = 4
 STEPS_PER_EPOCH = 6
@@ -136,8 +138,16 @@ def _status_of_killed(command: Sequence[str], run: Path, number: signal.Signals)
     return process.wait(timeout=60)
 
 
-@pytest.mark.parametrize("more", [("--rounding", "stochastic"), DYNAMIC], ids=["stochastic", "dynamic"])
-@pytest.mark.parametrize("steps", [5, 6])
+@pytest.mark.parametrize(
+    ("steps", "more"),
+    [
+        (5, ("--rounding", "stochastic", "--micro-batch", "5")),
+        (6, ("--rounding", "stochastic")),
+        (5, DYNAMIC),
+        (6, DYNAMIC),
+    ],
+    ids=["micro-batches", "stochastic", "dynamic-within", "dynamic-between"],
+)
 def test_an_interrupted_run_continues_to_the_same_bytes(
     folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int, more: tuple[str, ...]
 ) -> None:
@@ -242,3 +252,71 @@ def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(folder: Path) -> Non
     assert result.exit_code == 1
     assert "error[FX602]" in result.output
     assert "in step " in result.output
+
+
+SEQUENCES = (
+    *("--optimizer", "adam", "--lr", "0.02", "--epochs", "2"),
+    *("--batch", "8", "--micro-batch", "4", "--label", "next", "--rounding", "stochastic"),
+)
+
+
+@pytest.fixture(scope="module")
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformer of two inputs with dropout, and sequences to be turned round."""
+    path = tmp_path_factory.mktemp("sequences")
+    model = make_seq2seq(source_length=3, target_length=3, width=8, vocabulary=6, dropout=0.25)
+    onnx.save(model, path / "m.onnx")
+    source = np.random.default_rng(0).integers(1, 6, (60, 3))
+    turned = source[:, ::-1]
+    target = np.concatenate([np.zeros((60, 1), np.int64), turned[:, :-1]], axis=1)
+    np.savez(path / "data.npz", source=source, target=target, next=turned)
+    return path
+
+
+@pytest.mark.slow
+def test_sequences_of_two_inputs_in_micro_batches_continue_to_the_same_bytes(
+    sequences: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(flexc.cli.train, "_stop_on_signal", lambda: nullcontext(_after(8)))
+        assert train(sequences, sequences / "stopped", *SEQUENCES).exit_code == 130
+    for run, resume in (("whole", ()), ("stopped", ("--resume",))):
+        result = train(sequences, sequences / run, *SEQUENCES, *resume)
+        assert result.exit_code == 0, result.output
+    files = ("metrics.csv", "step-00000012.safetensors")
+    assert_equal_runs(sequences / "whole", sequences / "stopped", files)
+    found = rows(sequences / "whole")
+    assert float(found[-1]["train_loss"]) < 0.97 * float(found[0]["train_loss"])
+    assert 0 < float(found[-1]["train_accuracy"]) < 1
+    assert int(found[-1]["machine_cycles"]) > 0
+    exported = CliRunner().invoke(main, ["export", str(sequences / "whole"), "-o", str(sequences / "t.onnx")])
+    assert exported.exit_code == 0, exported.output
+    kept = onnx.load(sequences / "t.onnx").graph
+    assert [one.name for one in kept.input] == ["source", "target"]
+    assert "Dropout" not in {node.op_type for node in kept.node}
+
+
+def test_a_run_by_targets_or_by_the_models_own_loss(tmp_path: Path) -> None:
+    b = GraphBuilder("own", 0)
+    x, t = b.input("x", ("n", 4)), b.input("t", ("n",), onnx.TensorProto.INT64)
+    logits = b.linear(x, (4, 3), "fc")
+    loss = b.node("SoftmaxCrossEntropyLoss", [logits, t])
+    onnx.save(b.model({logits: ("n", 3), loss: ()}), tmp_path / "m.onnx")
+    inputs = np.random.default_rng(0).standard_normal((60, 4)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=inputs, labels=inputs[:, :3].argmax(axis=1))
+    result = train(tmp_path, tmp_path / "own", "--loss", "output")
+    assert result.exit_code == 0, result.output
+    found = rows(tmp_path / "own")
+    assert float(found[-1]["test_loss"]) < 0.7 * float(found[0]["train_loss"])
+    assert (found[-1]["test_accuracy"], found[-1]["train_accuracy"]) == ("", "")
+
+    b = GraphBuilder("targets", 0)
+    onnx.save(b.model({b.linear(b.input("x", ("n", 4)), (4, 2), "fc"): ("n", 2)}), tmp_path / "m.onnx")
+    np.savez(tmp_path / "data.npz", x=inputs, y=inputs[:, :2] - inputs[:, 2:])
+    result = train(tmp_path, tmp_path / "targets", "--loss", "mse", "--label", "y", "--lr", "0.05")
+    assert result.exit_code == 0, result.output
+    found = rows(tmp_path / "targets")
+    assert float(found[-1]["test_loss"]) < 0.3 * float(found[0]["train_loss"])
+    result = train(tmp_path, tmp_path / "wrong", "--label", "y")
+    assert (result.exit_code, "error[FX563]" in result.output) == (1, True)
+    assert not (tmp_path / "wrong").exists()

@@ -235,7 +235,7 @@ def test_a_trained_model_is_exported_with_what_it_learnt(batchnorm: str, tmp_pat
     exported = onnx.load(tmp_path / "t.onnx")
     onnx.checker.check_model(exported, full_check=True)
     assert {node.domain for node in exported.graph.node} == {""}
-    test = split("d", Examples(images, labels)).test
+    test = split("d", Examples.of_images(images, labels)).test
     (outputs,) = run(exported, {"input": test.images})
     accuracy = float((outputs.argmax(axis=1) == test.labels).mean())
     printed = float((run_folder / "metrics.csv").read_text().splitlines()[-1].split(",")[5])

@@ -76,7 +76,7 @@ def record(tmp_path: Path) -> RunRecord:
         training=TrainingOptions(optimizer="adam"),
         control=ControlOptions(low=0.25),
     )
-    return RunRecord(settings, "ab" * 32, "cd" * 32, (1, 8, 8))
+    return RunRecord(settings, "ab" * 32, "cd" * 32, {"input": (1, 8, 8)})
 
 
 def test_a_record_comes_back_wherever_the_run_lies(tmp_path: Path, record: RunRecord) -> None:

@@ -1,8 +1,7 @@
 """Gradients of a convolution of block tensors (numerics specification, section 2).
 
-Where taps are segments of their own (the default tiles), the local gradient is one product of g with
-a tap of the weight for each run of output channels, added where the tap lands; the weight
-gradient is one product for each position and run of the batch. Other tiles go position by position.
+Where taps, or positions, are segments of their own (as the default tiles make them) there is a fast way for
+each gradient; other tiles go position by position, or to the reference where no float arithmetic is exact.
 """
 
 from __future__ import annotations
@@ -13,22 +12,18 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.block_float import BlockTensor
 from flexc.numerics.contraction import longest, require_finite_result, run_slices
 from flexc.numerics.convolution_geometry import ConvGeometry
 from flexc.numerics.convolution_local_gradient import depthwise_local_grad, local_grad_by_phases
-from flexc.numerics.convolution_patches import Patches, channels_second, taps_are_separate
+from flexc.numerics.convolution_patches import channels_second, taps_are_separate
 from flexc.numerics.convolution_reference import (
     block_conv_local_grad_reference,
     block_conv_weight_grad_reference,
 )
+from flexc.numerics.convolution_weight_gradient import weight_grad_by_positions
 from flexc.numerics.convolution_windows import local_grad_by_positions, weight_grad_by_taps
-from flexc.numerics.exact_arithmetic import (
-    FloatDtype,
-    SegmentProduct,
-    exact_dtype,
-)
+from flexc.numerics.exact_arithmetic import exact_dtype
 
 
 def block_conv_local_grad(
@@ -111,38 +106,7 @@ def _weight_grad(g: BlockTensor, x: BlockTensor, geometry: ConvGeometry) -> NDAr
     )
     if outputs_are_separate:
         dtype = exact_dtype(g, x, longest(batch_runs))
-        return None if dtype is None else _weight_grad_by_positions(g, x, geometry, batch_runs, dtype)
+        return None if dtype is None else weight_grad_by_positions(g, x, geometry, batch_runs, dtype)
     segment = longest(batch_runs) * min(prod(geometry.y_spatial), prod(g.tile[2:]), prod(x.tile[2:]))
     dtype = exact_dtype(g, x, segment)
     return None if dtype is None else weight_grad_by_taps(g, x, geometry, dtype)
-
-
-def _weight_grad_by_positions(
-    g: BlockTensor,
-    x: BlockTensor,
-    geometry: ConvGeometry,
-    batch_runs: Sequence[slice],
-    dtype: FloatDtype,
-) -> NDArray[np.float32]:
-    """A product [O, n] @ [n, taps * C] for each position and run of the batch; padding adds zeros."""
-    if use_compiled():
-        from flexc.numerics.compiled import weight_gradient as compiled
-
-        return compiled.weight_grad_by_positions(g, x, geometry, batch_runs, dtype)
-    groups, channels = geometry.group, geometry.w_shape[1]
-    outputs, taps = geometry.w_shape[0] // groups, prod(geometry.kernel)
-    positions = prod(geometry.y_spatial)
-    # Positions, groups, outputs, images.
-    gradients = g.values.reshape(g.shape[0], groups, outputs, positions).transpose(3, 1, 2, 0)
-    windows = Patches.of(x.values, geometry, dtype).windows
-    acc = np.zeros((groups, outputs, taps * channels), np.float32)
-    products = SegmentProduct(acc.shape, dtype)
-    for run in batch_runs:
-        images = run.stop - run.start
-        for position, index in enumerate(np.ndindex(geometry.y_spatial)):
-            patch = windows[(run, *index)].reshape(images, taps, groups, channels)
-            columns = patch.transpose(2, 0, 1, 3).reshape(groups, images, taps * channels)
-            left = np.ascontiguousarray(gradients[position][..., run], dtype)
-            acc += products.of(left, columns)
-    by_tap = acc.reshape(groups * outputs, *geometry.kernel, channels)
-    return np.ascontiguousarray(np.moveaxis(by_tap, -1, 1))

@@ -112,6 +112,12 @@ def depthwise_local_grad(g: BlockTensor, w: BlockTensor, geometry: ConvGeometry)
     """dx [N, spatial..., C] of w [C, 1, kernel...]."""
     gradients = channels_last(g.values)
     taps = w.values.reshape(w.shape[0], -1).T
+    if use_compiled():
+        from flexc.numerics.compiled import depthwise as compiled
+
+        return compiled.depthwise_local_grad(
+            np.ascontiguousarray(gradients), np.ascontiguousarray(taps), geometry
+        )
     dx = np.zeros((g.shape[0], *geometry.x_spatial, geometry.x_shape[1]), np.float32)
     for tap, (target, source) in zip(taps, _landings(geometry), strict=True):
         dx[(slice(None), *target)] += gradients[(slice(None), *source)] * tap

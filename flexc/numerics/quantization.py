@@ -7,6 +7,7 @@ nearly every tensor; here, for all else, integer significands are shifted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from flexc.numerics.quantization_along_axis import quantize_along_axis
 from flexc.numerics.random_bits import random_bits, random_bits_at
 
 _FRACTION_BITS = 23
+Exponent = TypeVar("Exponent", np.uint8, np.int32)
 
 
 def quantize(
@@ -47,8 +49,7 @@ def quantize(
     """
     block_format = BlockFormat(mantissa_bits, Sign(sign))
     mode = Rounding(rounding)
-    if x.dtype != np.float32:
-        raise TypeError(f"quantize takes fp32, not {x.dtype}")
+    _require_float32(x)
     cut = cut_tile(tile, x.shape)
     if mode is Rounding.NEAREST:
         fast = quantize_along_axis(x, block_format, cut)
@@ -72,13 +73,29 @@ def zero_setting_error(
 
     Raises as :func:`quantize` does.
     """
-    truncated = quantize(x, mantissa_bits=mantissa_bits, tile=tile, sign=sign, rounding=Rounding.TRUNCATE)
-    zero_after = truncated.mantissa == 0
+    block_format = BlockFormat(mantissa_bits, Sign(sign))
+    _require_float32(x)
+    cut = cut_tile(tile, x.shape)
+    require_finite(x, "quantize", "x")
+    e = _exponent_bits(x).astype(np.uint8)
+    # A leading bit is lost p places or more below the leading bit of the largest element.
+    below = expand_groups(_group_maximum(e, cut), x.shape, cut) - e
+    nonzero = int(np.count_nonzero(e))
+    set_to_zero = int(np.count_nonzero((below >= block_format.magnitude_bits) & (e > 0)))
     if count_zeros:
-        return float(zero_after.mean()) if x.size else 0.0
-    nonzero_before = np.abs(x) >= np.finfo(np.float32).smallest_normal
-    count = int(nonzero_before.sum())
-    return int((zero_after & nonzero_before).sum()) / count if count else 0.0
+        return (x.size - nonzero + set_to_zero) / x.size if x.size else 0.0
+    return set_to_zero / nonzero if nonzero else 0.0
+
+
+def _require_float32(x: NDArray[np.float32]) -> None:
+    if x.dtype != np.float32:
+        raise TypeError(f"quantize takes fp32, not {x.dtype}")
+
+
+def _exponent_bits(x: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Sign and biased exponent of each element, in order of memory: the exponent is the low 8 bits."""
+    bits = x.view(np.int32) if x.flags.c_contiguous else x.copy(order="K").view(np.int32)
+    return bits >> _FRACTION_BITS
 
 
 def _quantize_by_shifts(
@@ -124,9 +141,9 @@ def _quantize_by_shifts(
     )
 
 
-def _group_maximum(e: NDArray[np.int32], tile: tuple[int, ...]) -> NDArray[np.int32]:
+def _group_maximum(e: NDArray[Exponent], tile: tuple[int, ...]) -> NDArray[Exponent]:
     if e.size == 0:
-        return np.zeros(groups_shape(e.shape, tile), np.int32)
+        return np.zeros(groups_shape(e.shape, tile), e.dtype)
     for axis, extent in enumerate(tile):
         if extent > 1:
             e = np.maximum.reduceat(e, np.arange(0, e.shape[axis], extent), axis=axis)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flexc.numerics import BlockTensor, Rounding, Sign, quantize, quantize_reference
+from flexc.numerics import BlockTensor, Rounding, Sign, quantize, quantize_reference, zero_setting_error
 
 WORDS = st.one_of(
     st.integers(0, 2**32 - 1),
@@ -47,6 +47,20 @@ def test_fast_is_the_reference(
     assert found.exponent.tobytes() == expected.exponent.tobytes()
     assert found.mantissa.tobytes() == expected.mantissa.tobytes()
     assert found.values.tobytes() == expected.values.tobytes()
+
+
+@settings(max_examples=100, deadline=None)
+@given(tensors(), st.integers(2, 24), st.sampled_from(Sign))
+def test_zero_setting_errors_count_what_truncation_makes_zero(
+    case: tuple[NDArray[np.float32], tuple[int, ...]], bits: int, sign: Sign
+) -> None:
+    x, tile = case
+    options = {"mantissa_bits": bits, "tile": tile, "sign": sign}
+    zero = quantize_reference(x, **options, rounding=Rounding.TRUNCATE).mantissa == 0  # type: ignore[arg-type]
+    normal = np.abs(x) >= np.finfo(np.float32).smallest_normal
+    expected = (zero & normal).sum() / normal.sum() if normal.any() else 0.0
+    assert zero_setting_error(x, **options) == expected  # type: ignore[arg-type]
+    assert zero_setting_error(x, **options, count_zeros=True) == zero.mean()  # type: ignore[arg-type]
 
 
 @settings(max_examples=100, deadline=None)

@@ -134,6 +134,25 @@ def test_comparisons_and_choice() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "shapes", [((2, 3, 4),) * 3, ((3, 1), (1, 4), (4,)), ((4,), (), (2, 1)), ((), (), ())]
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_choice_keeps_every_bit_of_broadcast_operands(
+    shapes: tuple[tuple[int, ...], ...], dtype: type[np.float32] | type[np.int64]
+) -> None:
+    random = np.random.default_rng(0)
+    condition = random.random(shapes[0]) < 0.5
+    words = random.integers(-(2**31), 2**31, (2, 24)).astype(np.int32)
+    x, *ys = (row[: math.prod(shape)].reshape(shape) for row, shape in zip(words, shapes[1:], strict=True))
+    ys += [np.zeros(shapes[2], np.int32), np.full(shapes[2], -(2**31), np.int32)]
+    for y in ys:
+        operands = [v.view(np.float32) if dtype is np.float32 else v.astype(np.int64) for v in (x, y)]
+        found, expected = where(condition, *operands), np.where(condition, *operands)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        assert found.tobytes() == expected.tobytes()
+
+
 def test_lane_sum_drops_the_last_axis() -> None:
     assert lane_sum(np.ones(20, np.float32)).shape == ()
     assert lane_sum(np.ones((3, 20), np.float32)).shape == (3,)

@@ -1,6 +1,6 @@
-"""Depthwise convolution, forward: a rounded product and a rounded sum for each tap (section 2).
+"""Depthwise convolution and its local gradient: a rounded product and a rounded sum for each tap (section 2).
 
-Nothing is padded: taps that fall outside x are left out. A line of outputs stays in cache for all its taps.
+Nothing is padded: taps that fall outside are left out. A line of results stays in cache for all its taps.
 """
 
 from __future__ import annotations
@@ -37,6 +37,28 @@ def depthwise_conv(
         _three(geometry.pads_begin, 0),
     )
     return y
+
+
+def depthwise_local_grad(
+    g: NDArray[np.float32], taps: NDArray[np.float32], geometry: ConvGeometry
+) -> NDArray[np.float32]:
+    """dx [N, spatial..., C] of g [N, spatial..., C] and taps [prod(kernel), C], both contiguous."""
+    images, channels = g.shape[0], g.shape[-1]
+    dx = aligned_empty((images, *geometry.x_spatial, channels), np.float32)
+    _spread_taps(
+        g.reshape(-1),
+        taps.reshape(-1),
+        dx.reshape(-1),
+        channels,
+        images,
+        _three(geometry.x_spatial, 1),
+        _three(geometry.y_spatial, 1),
+        _three(geometry.kernel, 1),
+        _three(geometry.stride, 1),
+        _three(geometry.dilation, 1),
+        _three(geometry.pads_begin, 0),
+    )
+    return dx
 
 
 def _three(of_axes: tuple[int, ...], missing: int) -> tuple[int, ...]:
@@ -148,3 +170,47 @@ def _add_tile_taps(
                         sums, weight = line[at : at + channels], weights[at : at + channels]
                         for c in range(channels):
                             sums[c] = sums[c] + taken[c] * weight[c]
+
+
+@kernel
+def _spread_taps(
+    g: Any,
+    taps: Any,
+    dx: Any,
+    channels: Any,
+    images: Any,
+    x_sizes: Any,
+    y_sizes: Any,
+    kernel_sizes: Any,
+    stride: Any,
+    dilation: Any,
+    pads_begin: Any,
+) -> None:
+    x_line, y_line = x_sizes[2] * channels, y_sizes[2] * channels
+    for number in range(images * x_sizes[0] * x_sizes[1]):
+        image, z = divmod(number // x_sizes[1], x_sizes[0])
+        line = dx[number * x_line : (number + 1) * x_line]
+        line[:] = np.float32(0)
+        for outer in range(kernel_sizes[0] * kernel_sizes[1]):
+            y_z = z + pads_begin[0] - outer // kernel_sizes[1] * dilation[0]
+            y_y = number % x_sizes[1] + pads_begin[1] - outer % kernel_sizes[1] * dilation[1]
+            if y_z % stride[0] or y_y % stride[1]:
+                continue
+            y_z //= stride[0]
+            y_y //= stride[1]
+            if not (0 <= y_z < y_sizes[0] and 0 <= y_y < y_sizes[1]):
+                continue
+            at = ((image * y_sizes[0] + y_z) * y_sizes[1] + y_y) * y_line
+            row = g[at : at + y_line]
+            for tap in range(kernel_sizes[2]):
+                at = (outer * kernel_sizes[2] + tap) * channels
+                weight = taps[at : at + channels]
+                first = tap * dilation[2] - pads_begin[2]
+                least = -(min(first, 0) // stride[2])
+                most = min(y_sizes[2], (x_sizes[2] - 1 - first) // stride[2] + 1)
+                for position in range(least, most):
+                    taken = row[position * channels : (position + 1) * channels]
+                    at = (position * stride[2] + first) * channels
+                    sums = line[at : at + channels]
+                    for c in range(channels):
+                        sums[c] = sums[c] + taken[c] * weight[c]

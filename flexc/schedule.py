@@ -90,6 +90,46 @@ class BufferUse:
 
 
 @dataclass(frozen=True)
+class QuantizationSchedule:
+    """A tensor that a group quantizes: its variable, its format, and what it is made from.
+
+    ``source`` is the variable of the tensor; where ``stored``, it is read from DRAM in ``source_format``
+    (fp10 for LightNorm's results), otherwise it is the group's own fp32 value.
+    """
+
+    result: str
+    format: str
+    source: str
+    source_format: str
+    stored: bool
+
+
+@dataclass(frozen=True)
+class KeptTensor:
+    """A result of the forward pass that stays in DRAM until a training step's backward pass has read it."""
+
+    tensor: str
+    node: NodeSchedule | None
+    size_bytes: int
+    format: str
+
+
+@dataclass(frozen=True)
+class DramUse:
+    """Bytes of DRAM: ``fixed`` for constants, inputs and outputs, ``peak`` with all that lives between."""
+
+    capacity_bytes: int
+    peak_bytes: int
+    fixed_bytes: int
+    kept_for_backward: tuple[KeptTensor, ...]
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that are kept for the backward pass."""
+        return sum(one.size_bytes for one in self.kept_for_backward)
+
+
+@dataclass(frozen=True)
 class EngineSchedule:
     """An engine's part in a group: cycles of its first start and its last end, and cycles at work between."""
 
@@ -102,6 +142,7 @@ class EngineSchedule:
 class GroupSchedule:
     """A scheduled group: its ops and ONNX nodes, its cycles in the program, its traffic with DRAM.
 
+    ``step_part`` is forward, local_grad, weight_grad or update: a training step's; otherwise all is forward.
     ``limit`` names what bounds it: DRAM, an engine, or where the cores do, the level of the mapping that
     loses most; "latency" where no engine is at work most of the time. ``end_to_end_utilization`` is that of
     the multipliers from the group's first start to its last end.
@@ -109,9 +150,11 @@ class GroupSchedule:
 
     index: int
     kind: str
+    step_part: str
     ops: tuple[str, ...]
     nodes: tuple[NodeSchedule, ...]
     contractions: tuple[ContractionSchedule, ...]
+    quantizations: tuple[QuantizationSchedule, ...]
     start_cycle: int
     end_cycle: int
     engines: Mapping[str, EngineSchedule]
@@ -136,8 +179,11 @@ class GroupSchedule:
 
     @property
     def label(self) -> str:
-        """The name of its first node, or its first op where no node is known."""
-        return self.nodes[0].name if self.nodes else self.ops[0]
+        """The name of its first node; where none is known, what it stores, or its first op."""
+        if self.nodes:
+            return self.nodes[0].name
+        stored = [one.tensor for one in self.traffic if one.written_bytes]
+        return stored[0] if stored else self.ops[0]
 
 
 @dataclass(frozen=True)
@@ -158,6 +204,7 @@ class Schedule:
     read_bytes: int
     written_bytes: int
     instructions: int
+    dram: DramUse
     groups: tuple[GroupSchedule, ...]
 
     def to_json(self) -> str:
@@ -169,7 +216,16 @@ class Schedule:
         """The schedule that :meth:`to_json` wrote; KeyError or TypeError for anything else."""
         found: dict[str, Any] = json.loads(text)
         del found["schema"], found["schema_version"]
-        return cls(**{**found, "groups": tuple(_group(group) for group in found["groups"])})
+        groups = tuple(_group(group) for group in found["groups"])
+        return cls(**{**found, "dram": _dram(found["dram"]), "groups": groups})
+
+
+def _dram(found: dict[str, Any]) -> DramUse:
+    kept = [
+        KeptTensor(**{**one, "node": one["node"] and NodeSchedule(**one["node"])})
+        for one in found["kept_for_backward"]
+    ]
+    return DramUse(**{**found, "kept_for_backward": tuple(kept)})
 
 
 def _group(found: dict[str, Any]) -> GroupSchedule:
@@ -179,6 +235,7 @@ def _group(found: dict[str, Any]) -> GroupSchedule:
             "ops": tuple(found["ops"]),
             "nodes": tuple(NodeSchedule(**node) for node in found["nodes"]),
             "contractions": tuple(_contraction(one) for one in found["contractions"]),
+            "quantizations": tuple(QuantizationSchedule(**one) for one in found["quantizations"]),
             "engines": {name: EngineSchedule(**use) for name, use in found["engines"].items()},
             "traffic": tuple(TensorTraffic(**one) for one in found["traffic"]),
             "buffers": tuple(BufferUse(**one) for one in found["buffers"]),

@@ -13,6 +13,7 @@ from flexc.backends.stream.program import GroupRange, Stream
 from flexc.backends.stream.timing import GroupTiming, Timeline, simulate
 from flexc.cost.clock import estimate
 from flexc.cost.energy import contraction_energy_pj
+from flexc.dram_use import dram_use, format_text, node_schedule, quantizations
 from flexc.ir import bfp
 from flexc.ir.attributes import SourceAttr
 from flexc.ir.bfp import BlockTensorType
@@ -34,6 +35,7 @@ from flexc.mapping.from_ir import ContractionOp
 from flexc.mapping.loops import dram_loops, lanes_at_work, units_at_work
 from flexc.mapping.problem import ContractionProblem
 from flexc.passes.allocate import base_of
+from flexc.passes.differentiation.training_passes import step_parts
 from flexc.passes.map_contractions import mappings_of, problems_of
 from flexc.schedule import (
     BufferUse,
@@ -41,7 +43,6 @@ from flexc.schedule import (
     EngineSchedule,
     GroupSchedule,
     LoopLevel,
-    NodeSchedule,
     Schedule,
     TensorTraffic,
 )
@@ -82,6 +83,7 @@ def schedule_of(graph: Graph, stream: Stream, target: Target) -> Schedule:
         read_bytes=timeline.read_bytes,
         written_bytes=timeline.written_bytes,
         instructions=timeline.instructions,
+        dram=dram_use(graph, builder.names, builder.placements, target),
         groups=groups,
     )
 
@@ -96,6 +98,7 @@ class _Builder:
         self.target = target
         self.timeline = timeline
         self.names = value_names(graph.main)
+        self.parts = step_parts(graph)
         self.opcodes = [Opcode(code) for code in stream.records["opcode"].tolist()]
         self.operand_slots: list[list[int]] = stream.records["operand"]["slot"].tolist()
         self.declared_at: dict[int, list[int]] = {}
@@ -134,11 +137,11 @@ class _Builder:
         return GroupSchedule(
             index=timing.index,
             kind=group.kind,
+            step_part=self.parts[(computing or ops)[0]],
             ops=tuple(op.name for op in ops),
-            nodes=tuple(
-                NodeSchedule(node.node_name.data, node.op_type.data, node.node_index.data) for node in nodes
-            ),
+            nodes=tuple(node_schedule(node) for node in nodes),
             contractions=contractions,
+            quantizations=tuple(quantizations(ops, self.names, self.placements)),
             start_cycle=timing.start,
             end_cycle=timing.end,
             engines={
@@ -235,11 +238,6 @@ class _Builder:
                     per_core=bool(record["per_core"]),
                     holds=roles.get(int(record["slot"]), ""),
                 )
-
-
-def format_text(block: BlockTensorType) -> str:
-    """A block format in short: mantissa bits, and the box that shares an exponent."""
-    return f"m{block.mantissa_bits.data} {'x'.join(map(str, block.get_tile()))}"
 
 
 def _limit(timing: GroupTiming, contractions: Sequence[ContractionSchedule]) -> str:

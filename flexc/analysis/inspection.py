@@ -32,6 +32,7 @@ class GroupOrder(StrEnum):
 CSV_COLUMNS = (
     "group",
     "kind",
+    "pass",
     "node",
     "op_type",
     "node_index",
@@ -163,7 +164,7 @@ def csv_text(schedule: Schedule) -> str:
 
 
 def _csv_row(group: GroupSchedule) -> Iterator[object]:
-    yield from (group.index, group.kind)
+    yield from (group.index, group.kind, group.step_part)
     node = group.nodes[0] if group.nodes else None
     yield from (node.name, node.op_type, node.index) if node else ("", "", "")
     yield " ".join(group.ops)

@@ -26,6 +26,11 @@ def details(group: GroupSchedule) -> list[str]:
     ]
     for contraction in group.contractions:
         lines += _contraction(contraction, group)
+    lines += [
+        f"  quantizes   {one.source} ({one.source_format}, {'from DRAM' if one.stored else 'as computed'}) "
+        f"to {one.result}: {one.format}"
+        for one in group.quantizations
+    ]
     lines.append(f"  traffic     {'tensor':<40} {'read':>12} {'written':>12}")
     lines += [
         f"              {one.tensor:<40} {byte_text(one.read_bytes):>12} {byte_text(one.written_bytes):>12}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -23,6 +23,15 @@ from flexc.analysis.inspection import (
     timeline,
 )
 from flexc.analysis.layer_details import details
+from flexc.analysis.step_parts import (
+    PART_TITLES,
+    by_part,
+    footprint,
+    is_training_step,
+    kept_lines,
+    shares,
+    totals,
+)
 from flexc.cli.options import format_option, json_option, one_format
 from flexc.program import load
 from flexc.schedule import GroupSchedule, Schedule
@@ -43,11 +52,18 @@ PIPE_WIDTH = 180
     help="Groups in the order in which they run, or those with the most cycles, DRAM bytes, MACs, or energy "
     "of contractions first.",
 )  # fmt: skip
+@click.option("--kept", is_flag=True, help="Only list what a training step keeps for its backward pass.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N groups.")
 @format_option("table", "csv", "json")
 @json_option
 def inspect_command(
-    folder: Path, layer_name: str | None, order: str, top: int | None, form: str | None, as_json: bool
+    folder: Path,
+    layer_name: str | None,
+    order: str,
+    kept: bool,
+    top: int | None,
+    form: str | None,
+    as_json: bool,
 ) -> None:
     """Show the schedule of the artefact in the folder DIR: a table and a timeline to read, a row a group as
     CSV, or the schedule as JSON.
@@ -66,7 +82,9 @@ def inspect_command(
     whole = load(folder).schedule
     schedule = whole if layer_name is None else layer(whole, layer_name)
     schedule = ranked(schedule, GroupOrder(order), top)
-    if chosen == "json":
+    if kept:
+        click.echo("\n".join(kept_lines(whole)))
+    elif chosen == "json":
         click.echo(schedule.to_json(), nl=False)
     elif chosen == "csv":
         click.echo(csv_text(schedule), nl=False)
@@ -74,14 +92,19 @@ def inspect_command(
         for group in schedule.groups:
             click.echo("\n".join(details(group)))
     else:
-        _show(schedule, whole)
+        _show(schedule, whole, GroupOrder(order))
 
 
-def _show(schedule: Schedule, whole: Schedule) -> None:
+def _show(schedule: Schedule, whole: Schedule, order: GroupOrder) -> None:
     click.echo("\n".join(summary(whole)))
+    click.echo(footprint(whole))
+    if is_training_step(whole):
+        click.echo(shares(whole))
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
     table = Table(box=SIMPLE, pad_edge=False)
-    for column in ("#", "node", "kind", "formats"):
+    step = is_training_step(whole)
+    in_sections = step and order is GroupOrder.RUN
+    for column in ("#", "node", *(("pass",) if step and not in_sections else ()), "kind", "formats"):
         table.add_column(column, overflow="fold")
     for column in (
         "MACs",
@@ -96,9 +119,16 @@ def _show(schedule: Schedule, whole: Schedule) -> None:
         "energy",
     ):
         table.add_column(column, justify="right", no_wrap=True)
-    for group in schedule.groups:
-        table.add_row(*_row(group))
-    table.add_section()
+    if not in_sections:
+        for group in schedule.groups:
+            table.add_row(*_row(group, with_pass=step))
+        table.add_section()
+    else:
+        for _, groups in by_part(schedule.groups):
+            for group in groups:
+                table.add_row(*_row(group, with_pass=False))
+            table.add_row(*_part_row(groups))
+            table.add_section()
     total = (f"{schedule.macs:,}", f"{schedule.cycles:,}", *_engine_columns(schedule.busy_cycles))
     utilization = (f"{schedule.spatial_utilization:.1%}", f"{schedule.end_to_end_utilization:.1%}")
     moved = byte_text(schedule.read_bytes + schedule.written_bytes)
@@ -106,12 +136,40 @@ def _show(schedule: Schedule, whole: Schedule) -> None:
         "total" if len(schedule.groups) == len(whole.groups) else f"total of all {len(whole.groups)} groups"
     )
     energy = energy_text(sum(group.energy_pj for group in whole.groups))
-    table.add_row("", total_label, "", "", *total, *utilization, "", moved, energy)
+    table.add_row(
+        "", total_label, *([""] * (len(table.columns) - 12)), *total, *utilization, "", moved, energy
+    )
     console.print(table)
     click.echo("\n".join(timeline(whole)))
 
 
-def _row(group: GroupSchedule) -> list[str]:
+def _part_row(groups: Sequence[GroupSchedule]) -> list[str]:
+    """The sums of one part of a training step; those of cycles count what overlaps more than once."""
+    found = totals(groups)
+    busy: dict[str, int] = {}
+    for group in groups:
+        for engine, use in group.engines.items():
+            busy[engine] = busy.get(engine, 0) + use.busy_cycles
+    macs = f"{found.macs:,}" if found.macs else ""
+    energy = energy_text(found.energy_pj) if found.macs else ""
+    moved = byte_text(found.moved_bytes)
+    return [
+        "",
+        PART_TITLES[groups[0].step_part],
+        f"{found.groups} groups",
+        "",
+        macs,
+        f"{found.cycles:,}",
+        *_engine_columns(busy),
+        "",
+        "",
+        "",
+        moved,
+        energy,
+    ]
+
+
+def _row(group: GroupSchedule, *, with_pass: bool) -> list[str]:
     busy = {engine: use.busy_cycles for engine, use in group.engines.items()}
     others = f" +{len(group.nodes) - 1}" if len(group.nodes) > 1 else ""
     operators = f"{group.nodes[0].op_type}{others}" if group.nodes else ""
@@ -123,6 +181,7 @@ def _row(group: GroupSchedule) -> list[str]:
     return [
         str(group.index),
         f"{group.label} ({operators})" if operators else group.label,
+        *([PART_TITLES[group.step_part]] if with_pass else []),
         group.kind,
         formats,
         f"{group.macs:,}" if group.macs else "",

@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"importer", "precision", "target", "mapping", "cost", "datasets"}),
     frozenset({"passes"}),
     frozenset({"backends"}),
-    frozenset({"artefact", "api", "program", "schedule", "scheduling"}),
+    frozenset({"artefact", "api", "program", "schedule", "scheduling", "dram_use"}),
     frozenset({"analysis", "exporter", "training"}),
     frozenset({"cli"}),
 )
@@ -34,6 +34,8 @@ SAME_LAYER = {
     ("program", "schedule"),
     ("program", "scheduling"),
     ("scheduling", "schedule"),
+    ("scheduling", "dram_use"),
+    ("dram_use", "schedule"),
     ("analysis", "training"),
     ("tensor_spec", "diagnostics"),
     ("array_files", "diagnostics"),

@@ -24,6 +24,7 @@ from flexc.diagnostics import CompileError
 from flexc.schedule import (
     BufferUse,
     ContractionSchedule,
+    DramUse,
     EngineSchedule,
     GroupSchedule,
     LoopLevel,
@@ -40,9 +41,11 @@ def group(index: int, engines: Mapping[str, tuple[int, int, int]], *names: str) 
     return GroupSchedule(
         index=index,
         kind="elementwise",
+        step_part="forward",
         ops=tuple("nn.relu" for _ in names) or ("nn.copy",),
         nodes=tuple(NodeSchedule(name, "Relu", 7 + number) for number, name in enumerate(names)),
         contractions=(),
+        quantizations=(),
         start_cycle=min(use.start_cycle for use in uses.values()),
         end_cycle=max(use.end_cycle for use in uses.values()),
         engines=uses,
@@ -70,6 +73,7 @@ def schedule(cycles: int, *groups: GroupSchedule) -> Schedule:
         read_bytes=3000,
         written_bytes=2000,
         instructions=sum(one.instructions for one in groups),
+        dram=DramUse(8 * 2**30, 4096, 1024, ()),
         groups=groups,
     )
 

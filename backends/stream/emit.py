@@ -16,6 +16,7 @@ from flexc.backends.stream.emit_data import initial_data
 from flexc.backends.stream.emit_dequantize import emit_dequantize
 from flexc.backends.stream.emit_filter_quantize import emit_filter_quantize
 from flexc.backends.stream.emit_gather_grad import emit_gather_grad
+from flexc.backends.stream.emit_lane_sum import emit_lane_sum
 from flexc.backends.stream.emit_lightnorm import emit_lightnorm
 from flexc.backends.stream.emit_norm_constants import emit_norm_constants
 from flexc.backends.stream.emit_pool_grad import emit_pool_grad
@@ -48,6 +49,7 @@ from flexc.passes.scheduling.dequantize_plan import DequantizePlan
 from flexc.passes.scheduling.filter_quantize_plan import FilterQuantizePlan
 from flexc.passes.scheduling.gather_grad_plan import GatherGradPlan
 from flexc.passes.scheduling.grouping import Grouping, OpenGroup
+from flexc.passes.scheduling.lane_sum_plan import LaneSumPlan
 from flexc.passes.scheduling.layout import has_constant_table, shape_of
 from flexc.passes.scheduling.lightnorm_plan import LightNormPlan
 from flexc.passes.scheduling.local_gradient_plan import LocalGradientPlan
@@ -150,6 +152,8 @@ class _Emitter:
             emit_pool_grad(self.program, plan)
         elif isinstance(plan, GatherGradPlan):
             emit_gather_grad(self.program, plan)
+        elif isinstance(plan, LaneSumPlan):
+            emit_lane_sum(self.program, plan)
         elif isinstance(plan, LightNormPlan):
             emit_lightnorm(self.program, plan)
         elif isinstance(plan, FilterQuantizePlan):

@@ -32,6 +32,7 @@ from flexc.passes.scheduling.dequantize_plan import plan_dequantize
 from flexc.passes.scheduling.filter_quantize_plan import plan_filter_quantize, quantizes_filters
 from flexc.passes.scheduling.fp32_mapping import fp32_mapping
 from flexc.passes.scheduling.gather_grad_plan import plan_gather_grad
+from flexc.passes.scheduling.lane_sum_plan import plan_lane_sum
 from flexc.passes.scheduling.layout import shape_of
 from flexc.passes.scheduling.lightnorm_plan import check_positions, plan_lightnorm
 from flexc.passes.scheduling.limits import Plan, check_supported, obstacle
@@ -61,6 +62,7 @@ STANDING_ALONE = (bfp.DequantizeOp, nn.GatherGradOp, *LIGHTNORM_TRAINING, *POOL_
 """Ops with a tile program of their own, which nothing joins."""
 ROW_OPS = (nn.SoftmaxOp, nn.LogSoftmaxOp, nn.LayerNormOp, nn.BatchNormOp, lightnorm.InferOp)
 """Ops that keep the shape and may follow others on a tile, as elementwise ops may."""
+LANE_SUMS = (nn.ReduceMeanOp, nn.ReduceSumOp)
 REDUCTIONS = (nn.ReduceMaxOp, nn.ReduceMeanOp, nn.ReduceSumOp)
 
 
@@ -163,7 +165,10 @@ class Grouping:
         if isinstance(first, LIGHTNORM_TRAINING):
             check_positions(first, self.placement_of, place_of(first, self.graph.file))
             return plan_lightnorm(first, self.placement_of, self.target)
-        return plan_vector_group(group.ops, self.stored(group.ops), self.placement_of, self.target)
+        plan = plan_vector_group(group.ops, self.stored(group.ops), self.placement_of, self.target)
+        if plan.buffers.overflow is not None and len(group.ops) == 1 and isinstance(first, LANE_SUMS):
+            return plan_lane_sum(first, self.placement_of, self.target) or plan
+        return plan
 
     def placement_of(self, value: SSAValue) -> Placement:
         """Where ``value`` would lie in DRAM."""

@@ -14,6 +14,7 @@ from flexc.passes.scheduling.contraction_plan import ContractionPlan
 from flexc.passes.scheduling.dequantize_plan import DequantizePlan
 from flexc.passes.scheduling.filter_quantize_plan import FilterQuantizePlan, quantizes_filters
 from flexc.passes.scheduling.gather_grad_plan import GatherGradPlan
+from flexc.passes.scheduling.lane_sum_plan import LaneSumPlan
 from flexc.passes.scheduling.layout import MANTISSA_PLANES, grouped_dim, shape_of
 from flexc.passes.scheduling.lightnorm_plan import LightNormPlan
 from flexc.passes.scheduling.local_gradient_plan import LocalGradientPlan
@@ -34,6 +35,7 @@ Plan: TypeAlias = (
     | LightNormPlan
     | PoolGradPlan
     | GatherGradPlan
+    | LaneSumPlan
 )
 
 
@@ -121,6 +123,9 @@ def obstacle(plan: Plan, place: Place) -> CompileError | None:
     elif isinstance(plan, VectorPlan):
         taps = max((len(step.taps) for step in plan.steps), default=0)
         dims, loops = len(plan.domain.shape) + taps, len(plan.loops)
+    elif isinstance(plan, LaneSumPlan):
+        # Positions are lanes and what each lane takes up.
+        dims, loops = len(plan.domain.shape) + 1, len(plan.loops)
     else:
         dims, loops = len(plan.domain.shape), len(plan.loops)
     if dims <= BOX_DIMS and loops <= LOOP_LEVELS and cores <= CORE_AXES:

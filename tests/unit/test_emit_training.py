@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.diagnostics import CompileError
 from flexc.ir.program import Graph, parse_module
 from flexc.passes.manager import run_pipeline
@@ -28,14 +29,17 @@ SMALL = {
 
 @pytest.fixture(params=["flexblock", "small"])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The default machine, and one core with so little memory that loops are cut."""
-    if request.param == "flexblock":
-        return "flexblock"
+    """The default machine, and a small one."""
+    return "flexblock" if request.param == "flexblock" else small_target(tmp_path)
+
+
+def small_target(folder: Path) -> str:
+    """One core with so little memory that loops are cut."""
     text = (CATALOG / "flexblock.toml").read_text()
     for given, smaller in SMALL.items():
         assert given in text
         text = text.replace(given, smaller)
-    path = tmp_path / "small.toml"
+    path = folder / "small.toml"
     path.write_text(text)
     return str(path)
 
@@ -188,3 +192,45 @@ def test_lightnorm_with_statistics_that_are_given(rounding: str, target: str) ->
     arguments = {"x": random(2, 10, 4, 3), **vectors, "var": np.abs(random(10, seed=9))}
     found = check(arguments, body, {"y": image}, target).simulation.outputs["y"]
     assert np.unique(found).size > 8
+
+
+@pytest.mark.parametrize("op", ["reduce_sum", "reduce_mean"])
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((30, 41, 5), (0, 1)),
+        ((1999,), (0,)),
+        ((3, 1201, 7), (1,)),
+        ((2, 3, 37, 50), (2, 3)),
+        ((3, 1, 1300), (1, 2)),
+        ((1100, 90), (0,)),
+    ],
+)
+def test_sums_that_go_on_from_tile_to_tile(
+    op: str, keepdims: int, shape: tuple[int, ...], axes: tuple[int, ...], tmp_path: Path
+) -> None:
+    kept = [1 if dim in axes else extent for dim, extent in enumerate(shape)]
+    out = tensor_text(
+        kept if keepdims else [shape[dim] for dim in range(len(shape)) if dim not in axes], "f32"
+    )
+    listed = ", ".join(map(str, axes))
+    body = (
+        f"%y = nn.{op} %x {{axes = array<i64: {listed}>, keepdims = {str(bool(keepdims)).lower()}}} : "
+        f"{tensor_text(shape, 'f32')} -> {out}"
+    )
+    x = random(*shape)
+    # A lane that was +0 stays it, whatever the sign of the zeros that it takes up.
+    x[np.abs(x) < 1e-3] = -0.0
+    found = check({"x": x}, body, {"y": out}, small_target(tmp_path))
+    names = [FUNCTIONS[code].name for code in found.stream.records["function"].tolist()]
+    assert "window_add" in names
+    assert not {"reduce_sum", "reduce_mean"} & set(names)
+
+
+def test_a_sum_over_positions_that_lie_apart_has_to_fit(tmp_path: Path) -> None:
+    shape = (30, 5, 410)
+    attributes = "{axes = array<i64: 0, 2>, keepdims = false}"
+    body = f"%y = nn.reduce_sum %x {attributes} : {tensor_text(shape, 'f32')} -> tensor<5xf32>"
+    with pytest.raises(CompileError, match="FX421"):
+        check({"x": random(*shape)}, body, {"y": "tensor<5xf32>"}, small_target(tmp_path))

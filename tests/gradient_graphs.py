@@ -64,20 +64,37 @@ def _graph(
 ) -> Graph:
     g_type, other_type = tensor_text(g[0]), tensor_text(other[1])
     g_block, other_block = block_text(*g, bits[0]), block_text(other[1], other[2], bits[1])
-    names = ", ".join(
-        f"{name} = array<i64: {', '.join(map(str, values))}>"
-        for name, values in (("stride", conv.stride), ("pads", conv.pads), ("dilation", conv.dilation))
-    )
     rounding = 'rounding = "nearest", seed = 0 : i64'
     text = f"""func.func @main(%g: {g_type}, %o: {other_type}) -> {tensor_text(out)} attributes
   {{inputs = ["g", "{other[0]}"], outputs = ["out"]}} {{
   %a = bfp.quantize %g {{{rounding}, stream = 0 : i64}} : {g_type} -> {g_block}
   %b = bfp.quantize %o {{{rounding}, stream = 1 : i64}} : {other_type} -> {other_block}
-  %out = bfp.conv_{which}_grad %a, %b {{{names}, group = {conv.group} : i64}} :
+  %out = bfp.conv_{which}_grad %a, %b {{{_attributes(conv)}}} :
     {g_block}, {other_block} -> {tensor_text(out)}
   func.return %out : {tensor_text(out)}
 }}"""
     return Graph(parse_module(text))
+
+
+def fp32_gradient_graph(conv: Convolution, which: str) -> Graph:
+    """``nn.conv_local_grad`` or ``nn.conv_weight_grad`` (``which``: local, weight) of g and w or x."""
+    name, other, out = ("w", conv.w, conv.x) if which == "local" else ("x", conv.x, conv.w)
+    g_type, other_type = tensor_text(conv.y), tensor_text(other)
+    text = f"""func.func @main(%g: {g_type}, %{name}: {other_type}) -> {tensor_text(out)} attributes
+  {{inputs = ["g", "{name}"], outputs = ["out"]}} {{
+  %out = nn.conv_{which}_grad %g, %{name} {{{_attributes(conv)}}} :
+    {g_type}, {other_type} -> {tensor_text(out)}
+  func.return %out : {tensor_text(out)}
+}}"""
+    return Graph(parse_module(text))
+
+
+def _attributes(conv: Convolution) -> str:
+    names = ", ".join(
+        f"{name} = array<i64: {', '.join(map(str, values))}>"
+        for name, values in (("stride", conv.stride), ("pads", conv.pads), ("dilation", conv.dilation))
+    )
+    return f"{names}, group = {conv.group} : i64"
 
 
 def tensor_text(shape: Sequence[int], element: str = "f32") -> str:

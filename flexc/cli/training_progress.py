@@ -83,7 +83,8 @@ def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
         "gradient": metrics.error_gradient,
     }
     parts += [f"ZSE {name} {error:.2%}" for name, error in errors.items() if error is not None]
-    if metrics.machine_cycles is not None and metrics.machine_energy_pj is not None:
-        energy_mj = metrics.machine_energy_pj / 1e9
-        parts.append(f"machine {metrics.machine_cycles:,} cycles, {energy_mj:.3g} mJ")
+    if metrics.machine_cycles is not None:
+        energy_pj = metrics.machine_energy_pj
+        energy = "" if energy_pj is None else f", {energy_pj / 1e9:.3g} mJ"
+        parts.append(f"machine {metrics.machine_cycles:,} cycles{energy}")
     return "  ".join(parts)

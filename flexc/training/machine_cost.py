@@ -9,6 +9,7 @@ from flexc.diagnostics import CompileError
 from flexc.ir.program import Graph
 from flexc.passes.manager import run_pipeline
 from flexc.passes.pipelines import machine_pipeline
+from flexc.program import UNORDERED
 from flexc.scheduling import schedule_of
 from flexc.target import load_target
 from flexc.training.step import StepPrograms
@@ -16,10 +17,13 @@ from flexc.training.step import StepPrograms
 
 @dataclass(frozen=True)
 class MachineCost:
-    """Cycles of a program, and the energy of its contractions in pJ."""
+    """Cycles of a program, and the energy of its contractions in pJ.
+
+    The energy is None where contractions are left in fp32: nothing is assumed of theirs.
+    """
 
     cycles: int
-    energy_pj: float
+    energy_pj: float | None
 
 
 def machine_cost(graph: Graph, target_name: str) -> MachineCost | None:
@@ -35,6 +39,8 @@ def machine_cost(graph: Graph, target_name: str) -> MachineCost | None:
     except CompileError:
         return None
     schedule = schedule_of(mapped, emit_stream(mapped, target), target)
+    if any(isinstance(op, UNORDERED) for op in mapped.main.body.block.ops):
+        return MachineCost(schedule.cycles, None)
     energy = sum(one.energy_pj for group in schedule.groups for one in group.contractions)
     return MachineCost(schedule.cycles, energy)
 

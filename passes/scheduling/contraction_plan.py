@@ -79,10 +79,10 @@ def tiles_of(
     """The tiles of a contraction's operands and accumulators; of a local gradient, those of a phase."""
     if isinstance(op, bfp.ConvOp | nn.ConvOp):
         return conv_tiles(op, mapping, placement_of(op.x), placement_of(op.w))
-    if isinstance(op, bfp.ConvLocalGradOp):
+    if isinstance(op, bfp.ConvLocalGradOp | nn.ConvLocalGradOp):
         assert phase is not None
         return local_grad_tiles(op, phase, mapping, placement_of(op.g), placement_of(op.w))
-    if isinstance(op, bfp.ConvWeightGradOp):
+    if isinstance(op, bfp.ConvWeightGradOp | nn.ConvWeightGradOp):
         return weight_grad_tiles(op, mapping, placement_of(op.g), placement_of(op.x))
     return matmul_tiles(op, mapping, placement_of(op.a), placement_of(op.b))
 
@@ -135,7 +135,7 @@ def plan_contraction(
     """
     tiles = tiles_of(op, mapping, placement_of, phase)
     a_value, b_value = op.operands[:2]
-    if isinstance(op, bfp.ConvWeightGradOp):
+    if isinstance(op, bfp.ConvWeightGradOp | nn.ConvWeightGradOp):
         a_value, b_value = op.x, op.g
     buffers = BufferPlan(target)
     a_slot = _ring(buffers, "a", "operand", tiles.a)
@@ -205,7 +205,7 @@ def _parameters(
 
 def bias_of(op: ContractionOp) -> SSAValue | None:
     """The bias that is added to the sums."""
-    return None if isinstance(op, bfp.ConvLocalGradOp | bfp.ConvWeightGradOp) else op.bias
+    return op.bias if isinstance(op, bfp.ConvOp | bfp.MatMulOp | nn.ConvOp | nn.MatMulOp) else None
 
 
 def _parameter(

@@ -18,7 +18,14 @@ from flexc.ir.placement import Plane
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 
 ContractionOp: TypeAlias = (
-    bfp.ConvOp | bfp.MatMulOp | bfp.ConvLocalGradOp | bfp.ConvWeightGradOp | nn.ConvOp | nn.MatMulOp
+    bfp.ConvOp
+    | bfp.MatMulOp
+    | bfp.ConvLocalGradOp
+    | bfp.ConvWeightGradOp
+    | nn.ConvOp
+    | nn.MatMulOp
+    | nn.ConvLocalGradOp
+    | nn.ConvWeightGradOp
 )
 REDUCED_DIMS: tuple[Dim, ...] = ("k", "r", "s")
 """The loops over what is summed: always the innermost ones."""

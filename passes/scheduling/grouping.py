@@ -17,8 +17,8 @@ from xdsl.ir import Operation, SSAValue
 from flexc.diagnostics import error
 from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.attributes import place_of
+from flexc.ir.mapping import Dim, MappingAttr
 from flexc.ir.mapping import Mapping as LoopMapping
-from flexc.ir.mapping import MappingAttr
 from flexc.ir.placement import GroupKind, Placement
 from flexc.ir.program import Graph
 from flexc.passes.scheduling.box_copies import BOX_OPS, is_box_op
@@ -27,11 +27,18 @@ from flexc.passes.scheduling.contraction_plan import (
     runs_in_place,
     tiles_of,
 )
+from flexc.passes.scheduling.contraction_tiles import ContractionOp
 from flexc.passes.scheduling.conv_tiles import conv_extents
 from flexc.passes.scheduling.dequantize_plan import plan_dequantize
 from flexc.passes.scheduling.filter_quantize_plan import plan_filter_quantize, quantizes_filters
 from flexc.passes.scheduling.fp32_mapping import fp32_mapping
 from flexc.passes.scheduling.gather_grad_plan import plan_gather_grad
+from flexc.passes.scheduling.gradient_tiles import (
+    PhasePair,
+    local_grad_extents,
+    phases_of,
+    weight_grad_extents,
+)
 from flexc.passes.scheduling.lane_sum_plan import plan_lane_sum
 from flexc.passes.scheduling.layout import shape_of
 from flexc.passes.scheduling.lightnorm_plan import check_positions, plan_lightnorm
@@ -51,10 +58,12 @@ CONTRACTIONS = (
     bfp.ConvWeightGradOp,
     bfp.MatMulOp,
     nn.ConvOp,
+    nn.ConvLocalGradOp,
+    nn.ConvWeightGradOp,
     nn.MatMulOp,
 )
-CONV_GRADIENTS = (bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
-QUANTIZED = (bfp.ConvOp, bfp.MatMulOp, *CONV_GRADIENTS)
+CONV_GRADIENTS = (bfp.ConvLocalGradOp, bfp.ConvWeightGradOp, nn.ConvLocalGradOp, nn.ConvWeightGradOp)
+QUANTIZED = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
 CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)
 LIGHTNORM_TRAINING = (lightnorm.ForwardOp, lightnorm.BackwardOp)
 POOL_GRADIENTS = (nn.MaxPoolGradOp, nn.AveragePoolGradOp)
@@ -140,7 +149,7 @@ class Grouping:
         """The tile program of a group; None for boxes, and for quantizations that see no whole groups."""
         first = group.ops[0]
         if isinstance(first, CONTRACTIONS):
-            if isinstance(first, bfp.ConvLocalGradOp):
+            if isinstance(first, bfp.ConvLocalGradOp | nn.ConvLocalGradOp):
                 return plan_local_gradient(first, group.mappings, self.placement_of, self.target)
             (mapping,) = group.mappings
             return plan_contraction(
@@ -204,13 +213,24 @@ class Grouping:
                 place=place_of(op, self.graph.file),
                 hint="run map-contractions before schedule",
             )
-        extents = conv_extents(op) if isinstance(op, nn.ConvOp) else matmul_extents(op)
+        if isinstance(op, nn.ConvLocalGradOp):
+            return tuple(
+                self._fp32_mapping(op, local_grad_extents(op, phase), phase) for phase in phases_of(op)
+            )
+        if isinstance(op, nn.ConvWeightGradOp):
+            return (self._fp32_mapping(op, weight_grad_extents(op)),)
+        return (
+            self._fp32_mapping(op, conv_extents(op) if isinstance(op, nn.ConvOp) else matmul_extents(op)),
+        )
 
+    def _fp32_mapping(
+        self, op: ContractionOp, extents: dict[Dim, int], phase: PhasePair | None = None
+    ) -> LoopMapping:
         def fits(mapping: LoopMapping) -> bool:
-            plan = plan_contraction(op, mapping, (), (), self.placement_of, self.target)
+            plan = plan_contraction(op, mapping, (), (), self.placement_of, self.target, phase=phase)
             return plan is not None and plan.buffers.overflow is None
 
-        return (fp32_mapping(extents, self.target, fits),)
+        return fp32_mapping(extents, self.target, fits, cuts_window=isinstance(op, nn.ConvWeightGradOp))
 
     def _group_to_join(self, op: Operation) -> int | None:
         """The latest group that ``op`` reads from, where it can run there."""
@@ -277,7 +297,7 @@ def _check_has_program(op: Operation, file: str) -> None:
         "FX429",
         f"{op.name} has no tile program",
         place=place_of(op, file),
-        hint="ops of training steps run on the executor only",
+        hint="run expand-batch-norm and expand-dropout before schedule",
     )
 
 

@@ -26,6 +26,8 @@ LOOP_LEVELS = 6
 CORE_AXES = 3
 """Dimensions of a box, loops inside one another and core axes that an instruction has."""
 
+FP32_CONVOLUTIONS = (nn.ConvOp, nn.ConvLocalGradOp, nn.ConvWeightGradOp)
+
 Plan: TypeAlias = (
     ContractionPlan
     | LocalGradientPlan
@@ -48,10 +50,10 @@ def check_supported(op: Operation, file: str) -> None:
     place = place_of(op, file)
     if isinstance(op, bfp.QuantizeOp):
         _check_quantize(op, place)
-    if isinstance(op, nn.ConvOp) and len(shape_of(op.x)) > 4:
+    if isinstance(op, FP32_CONVOLUTIONS) and len(shape_of(op.operands[0])) > 4:
         raise error(
             "FX416",
-            f"a convolution of {len(shape_of(op.x)) - 2} spatial dimensions has no mapping",
+            f"a convolution of {len(shape_of(op.operands[0])) - 2} spatial dimensions has no mapping",
             place=place,
             hint="one or two spatial dimensions map; it runs on the executor only",
         )

@@ -11,16 +11,15 @@ from itertools import product
 
 from xdsl.ir import SSAValue
 
-from flexc.ir import bfp
 from flexc.ir.mapping import Mapping
 from flexc.ir.placement import Placement
-from flexc.mapping.from_gradients import forward_problem
+from flexc.mapping.from_gradients import forward_of_window
 from flexc.mapping.gradients import phases
 from flexc.mapping.window import window_of
 from flexc.passes.scheduling.box_copies import BoxCopy, CopyPlan, plan_copy
 from flexc.passes.scheduling.buffer_slots import BufferPlan
 from flexc.passes.scheduling.contraction_plan import ContractionPlan, plan_contraction
-from flexc.passes.scheduling.gradient_tiles import phases_of
+from flexc.passes.scheduling.gradient_tiles import LocalGradOp, phases_of
 from flexc.passes.scheduling.layout import shape_of, storage_order
 from flexc.passes.scheduling.vector_sources import AxisRule, Source
 from flexc.passes.scheduling.vector_steps import Domain
@@ -31,7 +30,7 @@ from flexc.target.machine import Target
 class LocalGradientPlan:
     """The phases of a local gradient, one tile program after the other, and the boxes of zeros."""
 
-    op: bfp.ConvLocalGradOp
+    op: LocalGradOp
     phases: tuple[ContractionPlan, ...]
     fills: tuple[CopyPlan, ...]
 
@@ -44,7 +43,7 @@ class LocalGradientPlan:
 
 
 def plan_local_gradient(
-    op: bfp.ConvLocalGradOp,
+    op: LocalGradOp,
     mappings: Sequence[Mapping],
     placement_of: Callable[[SSAValue], Placement],
     target: Target,
@@ -59,12 +58,12 @@ def plan_local_gradient(
     return LocalGradientPlan(op, tuple(plans), fills)
 
 
-def _fills(op: bfp.ConvLocalGradOp, placement_of: Callable[[SSAValue], Placement]) -> tuple[BoxCopy, ...]:
+def _fills(op: LocalGradOp, placement_of: Callable[[SSAValue], Placement]) -> tuple[BoxCopy, ...]:
     """The rows and columns of x that no tap reaches, by their remainders by the stride."""
     shape, stride = shape_of(op.out), tuple(op.stride.get_values())
     rank = len(stride)
-    extents = window_of(op).input_extents[-rank:]
-    forward = forward_problem(op)
+    window = window_of(op)
+    extents, forward = window.input_extents[-rank:], forward_of_window(window)
     reached = [{phase.first for phase in phases(forward, axis)} for axis in (0, 1)][-rank:]
     (plane,) = placement_of(op.out).planes
     fills = []

@@ -25,6 +25,7 @@ from flexc.passes.scheduling.layout import (
 
 IMAGE_OPS = (
     nn.ConvOp,
+    nn.ConvLocalGradOp,
     nn.BatchNormOp,
     nn.MaxPoolOp,
     nn.MaxPoolGradOp,
@@ -40,6 +41,7 @@ IMAGE_OPS = (
 NATURAL_OPS = (
     nn.MatMulOp,
     bfp.MatMulOp,
+    nn.ConvWeightGradOp,
     bfp.ConvWeightGradOp,
     nn.ReshapeOp,
     nn.TransposeOp,

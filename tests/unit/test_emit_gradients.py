@@ -10,7 +10,13 @@ import pytest
 from flexc.ir.program import Graph
 from flexc.passes.manager import run_pipeline
 from flexc.passes.pipelines import machine_pipeline
-from tests.gradient_graphs import Convolution, local_grad_graph, spread, weight_grad_graph
+from tests.gradient_graphs import (
+    Convolution,
+    fp32_gradient_graph,
+    local_grad_graph,
+    spread,
+    weight_grad_graph,
+)
 from tests.stream_agreement import Agreement, compare_with_stream
 
 CONVOLUTIONS = {
@@ -57,3 +63,26 @@ def test_what_no_tap_reaches_is_zero() -> None:
     reached[::2, ::2] = True
     assert (out[..., ~reached].view(np.int32) == 0).all()
     assert (out[..., reached] != 0).any()
+
+
+LARGE = {
+    "image of many tiles": Convolution((2, 5, 60, 61), (7, 5, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+    "strided image of many tiles": Convolution((2, 5, 60, 61), (7, 5, 3, 3), (2, 2), (1, 0, 1, 1), (1, 1)),
+    "channels of many tiles": Convolution((2, 300, 5, 5), (200, 300, 3, 3), (1, 1), (1, 1, 1, 1), (1, 1)),
+}
+
+
+@pytest.mark.parametrize("which", ["local", "weight"])
+@pytest.mark.parametrize("conv", [*CONVOLUTIONS.values(), *LARGE.values()], ids=[*CONVOLUTIONS, *LARGE])
+def test_gradients_left_in_fp32(conv: Convolution, which: str) -> None:
+    """Of small integers every order of sums gives the same bytes."""
+    graph = fp32_gradient_graph(conv, which)
+    run_pipeline(graph, machine_pipeline("flexblock"), verify_each=True)
+    shapes = {"g": conv.y, "w": conv.w, "x": conv.x}
+    rng = np.random.default_rng(3)
+    inputs = {
+        name: rng.integers(-8, 9, shapes[name]).astype(np.float32)
+        for name in ("g", "w" if which == "local" else "x")
+    }
+    out = compare_with_stream(graph, inputs, "flexblock").simulation.outputs["out"]
+    assert np.unique(out).size > 8

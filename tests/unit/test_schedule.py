@@ -33,10 +33,6 @@ from tests.stream_agreement import compile_graph
 TARGET = load_target("flexblock")
 
 
-NOT_ON_THE_MACHINE = {nn.ConvLocalGradOp, nn.ConvWeightGradOp}
-"""Gradients left in fp32, which run on the executor."""
-
-
 def all_ops() -> list[type[IRDLOperation]]:
     ops = [*nn.NN.operations, *bfp.BFP.operations, *lightnorm.LIGHTNORM.operations]
     return [op for op in ops if issubclass(op, IRDLOperation)]
@@ -46,9 +42,8 @@ def all_ops() -> list[type[IRDLOperation]]:
 def test_every_op_has_a_tile_program(op: type[IRDLOperation]) -> None:
     """A pad is in two tables: with a constant it is a load, otherwise boxes."""
     tables = (CONTRACTIONS, CONSTANTS, STANDING_ALONE, (bfp.QuantizeOp,), STEPS, BOX_OPS)
-    expected = 2 if op is nn.PadOp else 0 if op in NOT_ON_THE_MACHINE else 1
-    assert sum(op in table for table in tables) == expected
-    assert has_tile_program(op) == (op not in NOT_ON_THE_MACHINE)
+    assert sum(op in table for table in tables) == (2 if op is nn.PadOp else 1)
+    assert has_tile_program(op)
 
 
 def test_elementwise_functions_are_those_of_the_vector_unit() -> None:

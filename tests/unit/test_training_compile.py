@@ -73,6 +73,14 @@ def test_a_saved_step_computes_what_it_did_on_both_engines(model: Path, tmp_path
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+def test_a_step_in_fp32_runs_on_both_engines(model: Path) -> None:
+    program = flexc.compile(model, batch=BATCH, profile="fp32", training=TrainingOptions())
+    found = program.run_engine(step_inputs(program), "both")
+    assert found.agreement is not None
+    assert found.agreement.difference is None
+    assert not np.array_equal(found.outputs["stem.conv.weight"], program.first_state["stem.conv.weight"])
+
+
 def test_a_loaded_step_knows_its_first_state(model: Path, tmp_path: Path) -> None:
     program = flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=TrainingOptions())
     loaded = flexc.load(tmp_path / "a")

@@ -54,4 +54,7 @@ def cost_of_step(programs: StepPrograms, target_name: str) -> MachineCost | None
     if update is None:
         return None
     count = programs.micro_batches
-    return MachineCost(count * main.cycles + update.cycles, count * main.energy_pj + update.energy_pj)
+    cycles = count * main.cycles + update.cycles
+    if main.energy_pj is None or update.energy_pj is None:
+        return MachineCost(cycles, None)
+    return MachineCost(cycles, count * main.energy_pj + update.energy_pj)

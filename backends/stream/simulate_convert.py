@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from flexc.backends.stream.isa import CORE_AXES, FORMAT_BITS, Rounding
 from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.simulate_move import operands_of
 from flexc.numerics.errors import NonFiniteError
-from flexc.numerics.lightnorm import lightnorm_normalize
+from flexc.numerics.lightnorm import normalize_with
+from flexc.numerics.lightnorm_affine import AffineConstants
 from flexc.numerics.lightnorm_machine import lightnorm_xhat
 from flexc.numerics.quantization import quantize
 from flexc.numerics.random_bits import stream_of
@@ -25,6 +26,7 @@ ROUNDING_NAMES = {
     Rounding.TRUNCATE: "truncate",
     Rounding.STOCHASTIC: "stochastic",
 }
+NormConstants: TypeAlias = AffineConstants | tuple[NDArray[np.float32], ...]
 CHANNEL_GROUP = 4
 """Channels that LightNorm's bfp10 takes together."""
 
@@ -100,11 +102,7 @@ class Assembly:
     def gather_vector(
         self, operand: Operand, memories: Memories, counters: Counters, axis: int
     ) -> NDArray[np.float32]:
-        """As ``gather`` for an operand that depends on one dimension alone; kept while its buffer is."""
-        kept = operand.slot(memories).current.derived
-        found: NDArray[np.float32] | None = kept.get((self, operand))
-        if found is not None:
-            return found
+        """As ``gather`` for an operand that depends on one dimension alone."""
         whole = np.empty(self.shape[axis], np.float32)
         for run in self.runs:
             values = read(operand, memories, run, counters)
@@ -112,7 +110,6 @@ class Assembly:
             cores = tuple(slice(0, n) for n in target.shape[:CORE_AXES])
             places = tuple(slice(None) if d == axis else 0 for d in range(len(self.shape)))
             target[...] = values[(*cores, *places)]
-        kept[(self, operand)] = whole
         return whole
 
     def scatter(
@@ -232,20 +229,38 @@ class Norm(Assembled):
 
     def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
-        self.dst, self.x, *self.vectors = operands_of(record, self.box)
+        self.dst, self.x, *vectors = operands_of(record, self.box)
+        self.vectors = [vector for vector in vectors if vector.present]
+        self.affine = len(self.vectors) == len(vectors)
+        others = tuple(d for d in range(self.box.dims) if d != self.axis)
+        self.channels_last = (*others, self.axis)
+        self.back = tuple(self.channels_last.index(d) for d in range(self.box.dims))
+        self._constants: dict[Assembly, tuple[tuple[int, ...], NormConstants]] = {}
 
     def execute(self, memories: Memories, counters: Counters) -> None:
         assembly = self.assembly(counters)
         self.require_whole_groups(assembly, counters, CHANNEL_GROUP)
-        x = np.moveaxis(assembly.gather(self.x, memories, counters), self.axis, -1)
-        channels = x.shape[-1]
-        constants = [
-            assembly.gather_vector(v, memories, counters, self.axis) for v in self.vectors if v.present
-        ]
-        normalize = lightnorm_normalize if len(constants) == len(self.vectors) else lightnorm_xhat
+        x = assembly.gather(self.x, memories, counters).transpose(self.channels_last)
+        rows = x.reshape(-1, x.shape[-1])
+        constants = self._constants_of(assembly, memories, counters)
         try:
-            y = normalize(x.reshape(-1, channels), *constants, rounding=self.rounding)
+            if isinstance(constants, AffineConstants):
+                y = normalize_with(rows, constants, rounding=self.rounding)
+            else:
+                y = lightnorm_xhat(rows, *constants, rounding=self.rounding)
         except NonFiniteError as error:
             raise StreamFault(str(error), operand=self.x.name) from error
-        whole = np.moveaxis(y.reshape(x.shape), -1, self.axis)
-        assembly.scatter(self.dst, memories, counters, whole)
+        assembly.scatter(self.dst, memories, counters, y.reshape(x.shape).transpose(self.back))
+
+    def _constants_of(self, assembly: Assembly, memories: Memories, counters: Counters) -> NormConstants:
+        """The vectors of an assembled box's channels; the last are kept while their buffers are."""
+        stamps = tuple(vector.slot(memories).current.stamp for vector in self.vectors)
+        found = self._constants.get(assembly)
+        if found is None or found[0] != stamps:
+            vectors = tuple(assembly.gather_vector(v, memories, counters, self.axis) for v in self.vectors)
+            constants: NormConstants = vectors
+            if self.affine:
+                mean, scale, gamma_q, beta = vectors
+                constants = AffineConstants(mean, scale, gamma_q, beta)
+            found = self._constants[assembly] = (stamps, constants)
+        return found[1]

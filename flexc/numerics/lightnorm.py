@@ -131,11 +131,18 @@ def lightnorm_normalize(
 
     Raises as :func:`lightnorm_infer` does.
     """
+    require_channels(x, "lightnorm_infer", mean=mean, scale=scale, gamma=gamma_q, beta=beta)
+    return normalize_with(x, AffineConstants(mean, scale, gamma_q, beta), rounding=rounding)
+
+
+def normalize_with(
+    x: NDArray[np.float32], constants: AffineConstants, *, rounding: str = Rounding.NEAREST
+) -> NDArray[np.float32]:
+    """:func:`lightnorm_normalize` with constants of its channels, which may be used again."""
     op = "lightnorm_infer"
-    require_channels(x, op, mean=mean, scale=scale, gamma=gamma_q, beta=beta)
-    constants = AffineConstants(mean, scale, gamma_q, beta)
-    if not constants.stay_finite():
-        return lightnorm_normalize_reference(x, mean, scale, gamma_q, beta, rounding=rounding)
+    if not constants.stay_finite:
+        vectors = (constants.mean, constants.scale, constants.gamma_q, constants.beta)
+        return lightnorm_normalize_reference(x, *vectors, rounding=rounding)
     layout = GroupLayout.of(x)
     nearest = is_nearest(rounding)
     if layout.channels % CHANNELS_PER_GROUP == 0 and use_compiled():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class AffineConstants:
     scale: NDArray[np.float32]
     gamma_q: NDArray[np.float32]
     beta: NDArray[np.float32]
+    prepared: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What kernels made of the vectors, by the layout they made it for."""
 
     @cached_property
     def _largest(self) -> tuple[float, ...]:
@@ -42,6 +45,7 @@ class AffineConstants:
         xhat = (x + mean) * scale * _SLACK
         return xhat, (min(xhat, FP10A.largest) * gamma_q + beta) * _SLACK
 
+    @cached_property
     def stay_finite(self) -> bool:
         """Whether no value of FP10A can overflow on its way to y."""
         return max(self.bounds(FP10A.largest)) <= _FLOAT32_MAX

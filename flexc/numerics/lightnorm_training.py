@@ -72,7 +72,7 @@ def lightnorm_forward(
     scale = scale_of_range(batch_range, constant, eps, rounding, op)
 
     constants = AffineConstants(mean, scale, gamma_q, beta)
-    if not constants.stay_finite():
+    if not constants.stay_finite:
         return lightnorm_forward_reference(x, gamma, beta, eps=eps, num_chunks=num_chunks, rounding=rounding)
     y, xhat = normalize(constants)
     return LightNormForward(y, xhat, mean, scale, statistics.argmax, statistics.argmin, gamma_q, batch_range)

@@ -67,11 +67,15 @@ def _affine(
     if layout.channels_last:
         repeats = _repeats(layout, _FEWEST_GROUPS)
         count = repeats * layout.groups
-    vectors = (constants.mean, constants.scale, constants.gamma_q, constants.beta)
+    key = ("planes", layout.groups, repeats)
+    planes = constants.prepared.get(key)
+    if planes is None:
+        vectors = (constants.mean, constants.scale, constants.gamma_q, constants.beta)
+        planes = constants.prepared[key] = _planes(vectors, layout, repeats)
     flat_y = layout.view(y).reshape(-1)
     flat_xhat = flat_y if xhat is None else layout.view(xhat).reshape(-1)
     fill = affine_kernel(layout.channels_last, nearest, xhat is not None)
-    return int(fill(_flat(x, layout), flat_y, flat_xhat, *_planes(vectors, layout, repeats), count))
+    return int(fill(_flat(x, layout), flat_y, flat_xhat, *planes, count))
 
 
 def statistics(

@@ -106,6 +106,7 @@ def expand_groups(per_group: NDArray[Any], shape: tuple[int, ...], tile: tuple[i
 
 
 _UNKNOWN = (0, 0)
+_FRACTION_BITS = 23
 
 
 class BlockTensor:
@@ -185,9 +186,21 @@ class BlockTensor:
     def mantissa(self) -> NDArray[Any]:
         """The signed mantissas, in the narrowest of int8, int16 and int32 that holds them."""
         if self._mantissa is None:
-            unit = expand_groups(self._unit_exponent(), self.shape, self.tile)
-            self._mantissa = np.ldexp(self.values, -unit).astype(self.format.mantissa_dtype)
+            self._mantissa = self._in_units().astype(self.format.mantissa_dtype)
         return self._mantissa
+
+    def _in_units(self) -> NDArray[np.float32]:
+        """The elements divided by their units."""
+        exponents = self.exponent_range()
+        least = self.format.magnitude_bits - 1
+        if exponents is not None and not least <= exponents[0] <= exponents[1] < 2 * EXPONENT_BIAS + least:
+            unit = expand_groups(self._unit_exponent(), self.shape, self.tile)
+            divided: NDArray[np.float32] = np.ldexp(self.values, -unit)
+            return divided
+        # The reciprocals of these units are normal numbers; groups of zeros may have any.
+        biased = 2 * EXPONENT_BIAS + least - np.maximum(self.exponent, max(least, 1)).astype(np.int32)
+        reciprocal = (biased << _FRACTION_BITS).view(np.float32)
+        return self.values * expand_groups(reciprocal, self.shape, self.tile)
 
     @property
     def values(self) -> NDArray[np.float32]:

@@ -8,12 +8,14 @@ cores hold the same, and any axis or dimension that the operand does not depend 
 from __future__ import annotations
 
 from copy import copy
+from operator import mul
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexc.backends.stream.box import Box, CoreRun, Counters
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES, pack, unpack
 from flexc.backends.stream.isa import CORE_AXES, FORMAT_BITS, NO_SLOT, Addressing, Format
@@ -35,38 +37,32 @@ SIZE_OF_BYTE = 8
 class Operand:
     """One operand of a record: where its elements are as a function of counters, cores and positions."""
 
-    def __init__(self, record: Any, index: int, name: str, box: Box) -> None:
+    def __init__(self, record: DecodedRecord, index: int, name: str, box: Box) -> None:
         self.name = name
-        fields = record["operand"][index]
-        self.register = int(fields["slot"])
+        fields = record["operand"]
+        self.register: int = fields["slot"][index]
         self.present = self.register != NO_SLOT
-        self.format = Format(int(fields["format"]))
-        self.addressing = Addressing(int(fields["addressing"]))
-        self.offset = int(fields["offset"])
+        self.format = Format(fields["format"][index])
+        self.addressing = Addressing(fields["addressing"][index])
+        self.offset: int = fields["offset"][index]
         self.bits = FORMAT_BITS[self.format]
         self.box = box
-        stride: tuple[int, ...] = tuple(fields["stride"][: box.dims].tolist())
+        stride: tuple[int, ...] = tuple(fields["stride"][index][: box.dims])
         self.stride = stride
-        local = self.addressing is Addressing.LOCAL
         moves = self.addressing is Addressing.GLOBAL
-        steps = box.step if moves else (1,) * box.dims
-        self.position_stride = tuple(s * t for s, t in zip(stride, steps, strict=True))
-        apart = tuple(
-            more if moves else tuple(one // step for one in more)
-            for more, step in zip(box.core, box.step, strict=True)
-        )
-        self.core_stride = tuple(
-            0 if local else sum(s * more[axis] for s, more in zip(stride, apart, strict=True))
-            for axis in range(CORE_AXES)
-        )
-        self._start = self.offset + (
-            sum(s * start for s, start in zip(stride, box.start, strict=True)) if moves else 0
-        )
-        level_strides = (
-            sum(s * more[level] for s, more in zip(stride, box.loop, strict=True)) if moves else 0
-            for level in range(box.depth)
-        )
-        self._level_strides = tuple((level, more) for level, more in enumerate(level_strides) if more)
+        self.position_stride = stride
+        self.core_stride: tuple[int, ...] = (0,) * CORE_AXES
+        self._start: int = self.offset
+        self._level_strides: tuple[tuple[int, int], ...] = ()
+        if moves:
+            self.position_stride = tuple(map(mul, stride, box.step))
+            self.core_stride = tuple([sum(map(mul, stride, more)) for more in zip(*box.core, strict=True)])
+            self._start += sum(map(mul, stride, box.start))
+            by_level = [sum(map(mul, stride, more)) for more in zip(*box.loop, strict=True)]
+            self._level_strides = tuple([(level, more) for level, more in enumerate(by_level) if more])
+        elif self.addressing is Addressing.CHIP:
+            apart = [[one // step for one in more] for more, step in zip(box.core, box.step, strict=True)]
+            self.core_stride = tuple([sum(map(mul, stride, more)) for more in zip(*apart, strict=True)])
         self._layouts: dict[tuple[CoreRun, tuple[int, ...]], Layout] = {}
         self._reaches: dict[CoreRun, tuple[int, int]] = {}
 
@@ -104,15 +100,15 @@ class Operand:
         """The lowest address and the one past the highest, in bits from the base."""
         found = self._reaches.get(run)
         if found is None:
-            low = high = sum(s * p for s, p in zip(self.position_stride, run.low, strict=True))
-            low += sum(s * c for s, c in zip(self.core_stride, run.first, strict=True))
+            low = _weighted(self.position_stride, run.low) + _weighted(self.core_stride, run.first)
             high = low
-            for stride, extent in (
-                *zip(self.core_stride, run.cores, strict=True),
-                *zip(self.position_stride, run.count, strict=True),
+            for stride, extent in zip(
+                self.core_stride + self.position_stride, run.cores + run.count, strict=True
             ):
-                low += min(0, stride * (extent - 1))
-                high += max(0, stride * (extent - 1))
+                if stride > 0:
+                    high += stride * (extent - 1)
+                else:
+                    low += stride * (extent - 1)
             found = self._reaches[run] = (low, high + self.bits)
         return found
 
@@ -141,31 +137,36 @@ class Operand:
         return found
 
     def _make_layout(self, run: CoreRun, content: Bytes) -> Layout:
-        relative = sum(s * p for s, p in zip(self.position_stride, run.low, strict=True))
-        shape = list(run.cores)
+        core_stride, first_axis = self.core_stride, 0
         if content.ndim > 1:
-            copies = content.shape[:-1]
-            core_strides = [8 * s if n > 1 else 0 for s, n in zip(content.strides[:-1], copies, strict=True)]
-        else:
-            core_strides = list(self.core_stride)
-        relative += sum(s * c for s, c in zip(core_strides, run.first, strict=True))
-        strides = [*core_strides, *self.position_stride]
-        shape += run.count
-        shape = [n if stride else 1 for n, stride in zip(shape, strides, strict=True)]
-        packed = () if self.format in WHOLE_BYTE_TYPES else packed_dimensions(shape, strides, self.bits)
-        for d in packed:
-            strides[d] = 0
-        for d, (stride, extent) in enumerate(zip(strides, shape, strict=True)):
+            first_axis = CORE_AXES
+            core_stride = tuple(
+                [8 * s if n > 1 else 0 for s, n in zip(content.strides, content.shape[:-1], strict=False)]
+            )
+        relative = _weighted(self.position_stride, run.low) + _weighted(core_stride, run.first)
+        strides = [*core_stride, *self.position_stride]
+        shape = [n if stride else 1 for n, stride in zip(run.cores + run.count, strides, strict=True)]
+        packed: tuple[int, ...] = ()
+        if self.format not in WHOLE_BYTE_TYPES:
+            packed = packed_dimensions(shape, strides, self.bits)
+            for d in packed:
+                strides[d] = 0
+        for d, stride in enumerate(strides):
             if stride % 8:
-                if extent > 1:
+                if shape[d] > 1:
                     raise StreamFault(f"stride of {stride} bits for {self.format.name}", operand=self.name)
                 strides[d] = 0
         if relative % 8:
             raise StreamFault(f"a run of {self.format.name} does not start on a byte", operand=self.name)
-        dense = is_dense(shape, strides, packed, self.bits, 0 if content.ndim == 1 else CORE_AXES)
-        if content.ndim > 1:
+        dense = is_dense(shape, strides, packed, self.bits, first_axis)
+        if first_axis:
             dense = dense and tuple(shape[:CORE_AXES]) == content.shape[:-1]
-        return Layout(relative // 8, tuple(shape), tuple(s // 8 for s in strides), packed, dense)
+        return Layout(relative // 8, tuple(shape), tuple([s // 8 for s in strides]), packed, dense)
+
+
+def _weighted(strides: tuple[int, ...], places: tuple[int, ...]) -> int:
+    """The sum of strides times places."""
+    return sum(map(mul, strides, places)) if any(places) else 0
 
 
 def cores_apart(operand: Operand, memories: Memories, run: CoreRun) -> tuple[int, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.isa import CORE_AXES, NO_LIMIT
 
 Counters = list[int]
@@ -48,17 +48,17 @@ def clip(coordinate: int, step: int, count: int, limit: int) -> Bounds:
 class Box:
     """The dimensions of a record under ``trips``, the trip counts of its loops from the outermost on."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.depth = len(trips)
-        self.grid: tuple[int, ...] = tuple(record["core_grid"].tolist())
-        self.dims = int(record["used_dims"])
-        dim = record["dim"][: self.dims]
-        self.count: tuple[int, ...] = tuple(dim["count"].tolist())
-        self.start: tuple[int, ...] = tuple(dim["start"].tolist())
-        self.step: tuple[int, ...] = tuple(dim["step"].tolist())
-        self.limit: tuple[int, ...] = tuple(dim["limit"].tolist())
-        self.loop: tuple[tuple[int, ...], ...] = tuple(map(tuple, dim["loop"][:, : self.depth].tolist()))
-        self.core: tuple[tuple[int, ...], ...] = tuple(map(tuple, dim["core"].tolist()))
+        self.grid: tuple[int, ...] = tuple(record["core_grid"])
+        self.dims = dims = int(record["used_dims"])
+        dim = record["dim"]
+        self.count: tuple[int, ...] = tuple(dim["count"][:dims])
+        self.start: tuple[int, ...] = tuple(dim["start"][:dims])
+        self.step: tuple[int, ...] = tuple(dim["step"][:dims])
+        self.limit: tuple[int, ...] = tuple(dim["limit"][:dims])
+        self.loop: tuple[tuple[int, ...], ...] = tuple(tuple(of[: self.depth]) for of in dim["loop"][:dims])
+        self.core: tuple[tuple[int, ...], ...] = tuple(map(tuple, dim["core"][:dims]))
         self._spans = [self._span_of_one_iteration(d) for d in range(self.dims)]
         self.clippable = tuple(d for d in range(self.dims) if self._can_leave(d, trips))
         """Dimensions that have elements outside in some iteration."""

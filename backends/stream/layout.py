@@ -83,15 +83,19 @@ def is_dense(
     shape: Sequence[int], strides: Sequence[int], packed: tuple[int, ...], bits: int, first_axis: int
 ) -> bool:
     """Whether elements of ``bits`` fill whole bytes without a gap, seen from ``first_axis`` on."""
-    length = bits * prod(shape[d] for d in packed)
-    others = sorted(
-        (strides[d], shape[d]) for d in range(first_axis, len(shape)) if d not in packed and shape[d] > 1
-    )
-    for stride, extent in others:
+    length = bits
+    for d in packed:
+        if d < first_axis:
+            return False
+        length *= shape[d]
+    others = [(strides[d], shape[d]) for d in range(first_axis, len(shape)) if shape[d] > 1]
+    for stride, extent in sorted(others):
+        if stride == 0:
+            continue
         if stride != length:
             return False
         length *= extent
-    return length % 8 == 0 and all(d >= first_axis for d in packed)
+    return length % 8 == 0
 
 
 def all_valid(layout: Layout, valid: Bytes, bits: int) -> bool:

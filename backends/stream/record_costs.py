@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from flexc.backends.stream.box import Box, CoreRun, Counters, Inside
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
     CORE_AXES,
@@ -49,7 +50,7 @@ class Cost:
 class RecordCost:
     """The cost of a record as a function of its loop counters."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...], target: Target) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...], target: Target) -> None:
         self.record = record
         self.target = target
         self.box = Box(record, trips)
@@ -82,7 +83,7 @@ class RecordCost:
         if self.opcode is Opcode.STORE:
             return lambda inside, counters: self._transfer(inside, ("dst",), read=False)
         if self.opcode is Opcode.COMPUTE:
-            if int(self.record["operand"][1]["format"]) == Format.F32:
+            if int(self.record["operand"]["format"][1]) == Format.F32:
                 self.engine = "vector"
                 return lambda inside, counters: self._fp32_product(inside)
             return self._compute
@@ -113,13 +114,13 @@ class RecordCost:
         for name in names:
             if name not in operands:
                 continue
-            operand = self.record["operand"][operands.index(name)]
-            if int(operand["addressing"]) == Addressing.GLOBAL:
-                bits = FORMAT_BITS[Format(int(operand["format"]))]
-                indexed = operand["stride"][: self.box.dims] != 0
+            operand, place = self.record["operand"], operands.index(name)
+            if int(operand["addressing"][place]) == Addressing.GLOBAL:
+                bits = FORMAT_BITS[Format(int(operand["format"][place]))]
+                indexed = [stride != 0 for stride in operand["stride"][place][: self.box.dims]]
                 if name == "src" and self.opcode is Opcode.GATHER:
                     indexed[int(self.record["axis"])] = True
-                dram_bytes += -(-_distinct(self.box, inside, indexed.tolist()) * bits // 8)
+                dram_bytes += -(-_distinct(self.box, inside, indexed) * bits // 8)
         cycles = self.target.dram_latency_cycles + ceil(dram_bytes / self.target.dram_bytes_per_cycle)
         return Cost(cycles, 0, dram_bytes if read else 0, 0 if read else dram_bytes)
 
@@ -129,13 +130,11 @@ class RecordCost:
 
     def _compute(self, inside: Inside, counters: Counters) -> Cost:
         record = self.record
-        a_bits, b_bits = (FORMAT_BITS[Format(int(record["operand"][place]["format"]))] for place in (1, 3))
+        a_bits, b_bits = (FORMAT_BITS[Format(int(record["operand"]["format"][place]))] for place in (1, 3))
         rates = core_rates(self.target, a_bits, b_bits)
         lane, unit = (_factor(record[name]) for name in ("lane", "unit"))
         pes = [
-            PeFactor(_PE_ROLES[PeUse(use)], _dim(dim), factor)
-            for use, dim, factor in record["pe"].tolist()
-            if factor
+            PeFactor(_PE_ROLES[PeUse(use)], _dim(dim), factor) for use, dim, factor in record["pe"] if factor
         ]
         slowest = 0
         for run in inside.runs:

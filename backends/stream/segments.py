@@ -6,10 +6,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from flexc.backends.stream.decode import DecodedRecord
 
 Groups = NDArray[np.int64]
 
@@ -95,7 +96,7 @@ def cut_segments(a: GroupAxis, b: GroupAxis, g: Groups, k: Groups) -> Segments:
     return Segments(tuple(segments), a_groups, b_groups, bool((cut_of_cores == cut).all()))
 
 
-def group_axis(record: Any, operand: int) -> GroupAxis:
+def group_axis(record: DecodedRecord, operand: int) -> GroupAxis:
     """The group axis of operand a (0) or b (1) of a compute record."""
     weights = record["b_axis" if operand else "a_axis"]
     group = int(record["b_group" if operand else "a_group"])

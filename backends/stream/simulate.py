@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from flexc.array_files import read_npz, write_npz
 from flexc.backends.stream.box import Counters
+from flexc.backends.stream.decode import DecodedRecord, decode_records
 from flexc.backends.stream.encode import read_stream
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import LOOP_LEVELS, Opcode, Space
@@ -46,7 +47,7 @@ class Instruction(Protocol):
 class SlotDeclaration:
     """slot."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.register = int(record["slot"])
         self.space = Space(int(record["space"]))
         self.address = int(record["address_bytes"])
@@ -70,7 +71,7 @@ class SlotDeclaration:
 class Next:
     """next."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.register = int(record["slot"])
 
     def execute(self, memories: Memories, counters: Counters) -> None:
@@ -115,14 +116,15 @@ class Simulator:
         """Raises StreamFault for records that mean nothing, whatever is in the memories."""
         self.stream = stream
         self.tree = loop_tree(stream.records)
-        verify(stream.records, self.tree, stream.machine.cores)
-        self.opcodes = [Opcode(code) for code in stream.records["opcode"].tolist()]
+        records = decode_records(stream.records)
+        verify(stream.records, records, self.tree, stream.machine.cores)
+        self.opcodes = [Opcode(record["opcode"]) for record in records]
         self.dram_bytes = dram_bytes_used(stream)
         self.instructions: dict[int, Instruction] = {}
         for index, trips in trips_of_records(self.tree):
             opcode = self.opcodes[index]
             try:
-                self.instructions[index] = INSTRUCTIONS[opcode](stream.records[index], trips)
+                self.instructions[index] = INSTRUCTIONS[opcode](records[index], trips)
             except StreamFault as fault:
                 raise fault.at(record=index, opcode=opcode.name.lower()) from None
 

@@ -17,6 +17,7 @@ from flexc.backends.stream.access import read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
 from flexc.backends.stream.compute_operand import ComputeOperand
 from flexc.backends.stream.contraction_tiles import AXES, Arrangement, G, K, add_segments, exact_in_fp32
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import ACCUMULATOR_BITS, CORE_AXES, FORMAT_BITS, Format, Space
 from flexc.backends.stream.memory import Memories
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class Compute:
     """One compute record, on block-floating-point operands or on fp32 ones."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.box = Box(record, trips)
         self.acc, a, a_exponent, b, b_exponent = operands_of(record, self.box)
         self.axes: tuple[GroupAxis, GroupAxis] | None = None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flexc.backends.stream.access import Operand, read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters, Inside
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import CORE_AXES, FORMAT_BITS, Rounding
 from flexc.backends.stream.memory import Memories
@@ -131,7 +132,7 @@ def _cores(run: CoreRun) -> list[tuple[int, ...]]:
 class Assembled:
     """A record that works on the boxes of all cores together."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.box = Box(record, trips)
         self.axis = int(record["axis"])
         self.rounding = ROUNDING_NAMES[Rounding(int(record["function"]))]
@@ -160,7 +161,7 @@ class Assembled:
 class Convert(Assembled):
     """Quantization to block floating point."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
         self.mantissa, self.exponent, self.src, self.position, self.step = operands_of(record, self.box)
         self.group = int(record["a_group"])
@@ -227,7 +228,7 @@ class Convert(Assembled):
 class Norm(Assembled):
     """LightNorm with given statistics."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
         self.dst, self.x, *vectors = operands_of(record, self.box)
         self.vectors = [vector for vector in vectors if vector.present]

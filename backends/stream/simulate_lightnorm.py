@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flexc.backends.stream.access import Operand, read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import CORE_AXES, Rounding
 from flexc.backends.stream.memory import Memories
@@ -30,7 +31,7 @@ _ONE_BLOCK = (False,) * CORE_AXES
 class _Whole:
     """A record whose box is the chip's tile, whole groups of channels along ``axis``."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.box = Box(record, trips)
         self.operands = operands_of(record, self.box)
         self.axis = int(record["axis"])
@@ -80,7 +81,7 @@ class _Whole:
 class Statistics(_Whole):
     """Sums, extrema and their positions of chunks."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
         self.chunk_positions = int(record["immediate_int"])
         self.init_levels = [level for level in range(len(trips)) if int(record["init_loops"]) >> level & 1]
@@ -107,7 +108,7 @@ class Statistics(_Whole):
 class Summarize(_Whole):
     """Mean, range, scale and gamma of ten bits from the state of all chunks."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
         self.positions = int(record["immediate_int"])
         self.constant, self.eps = record["immediate"]
@@ -136,7 +137,7 @@ class Summarize(_Whole):
 class Constants(_Whole):
     """Mean, scale and gamma of ten bits from given statistics."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
         self.eps = float(record["immediate"][0])
 
@@ -170,7 +171,7 @@ class Narrow(_Whole):
 class Extrema(_Whole):
     """A share taken from the maxima of chunks and given to their minima."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
         self.chunk_positions = int(record["immediate_int"])
 

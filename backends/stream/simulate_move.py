@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from flexc.backends.stream.access import Operand, copy_runs, read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES
 from flexc.backends.stream.isa import CORE_AXES, OPCODES, Format, Opcode
@@ -16,7 +17,7 @@ from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.validity import WHOLE_BYTE
 
 
-def operands_of(record: Any, box: Box) -> tuple[Operand, ...]:
+def operands_of(record: DecodedRecord, box: Box) -> tuple[Operand, ...]:
     """The named operands of a record, in order."""
     names = OPCODES[Opcode(int(record["opcode"]))].operands
     return tuple(Operand(record, index, name, box) for index, name in enumerate(names))
@@ -30,10 +31,10 @@ def moving_axes(box: Box) -> tuple[bool, ...]:
 class Load:
     """A box from DRAM to the chip, elements outside filled."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.box = Box(record, trips)
         self.dst, self.src = operands_of(record, self.box)[:2]
-        self.fill = np.asarray(record["immediate"][0])
+        self.fill = np.asarray(record["immediate"][0], np.float32)
         self.distinct = moving_axes(self.box)
 
     def execute(self, memories: Memories, counters: Counters) -> None:
@@ -54,7 +55,7 @@ class Load:
 class Gather(Load):
     """A load in which the coordinates of one dimension of the source are read from indices."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
         self.indices = operands_of(record, self.box)[2]
         self.axis = int(record["axis"])
@@ -110,7 +111,7 @@ class Gather(Load):
 class Store:
     """The inside of a box from the chip to DRAM."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.box = Box(record, trips)
         self.dst, self.src = operands_of(record, self.box)
         self.distinct = moving_axes(self.box)

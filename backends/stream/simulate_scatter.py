@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from flexc.backends.stream.access import read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import CORE_AXES
 from flexc.backends.stream.memory import Memories
@@ -17,7 +16,7 @@ from flexc.backends.stream.simulate_move import operands_of
 class Scatter:
     """One scatter record, on the chip's tile."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.box = Box(record, trips)
         self.dst, self.src, self.indices = operands_of(record, self.box)
         self.axis = int(record["axis"])

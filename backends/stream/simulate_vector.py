@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flexc.backends.stream.access import read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES
 from flexc.backends.stream.isa_functions import FUNCTIONS
@@ -18,7 +17,7 @@ from flexc.numerics import cast
 class Vector:
     """One vector record."""
 
-    def __init__(self, record: Any, trips: tuple[int, ...]) -> None:
+    def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         self.box = Box(record, trips)
         self.dst, *sources = operands_of(record, self.box)
         self.sources = [source for source in sources if source.present]

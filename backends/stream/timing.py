@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from flexc.backends.stream.decode import DecodedRecord, decode_records
 from flexc.backends.stream.isa import (
     ENGINES,
     LOOP_LEVELS,
@@ -135,13 +136,13 @@ class _Step:
     __slots__ = ("_costs", "_record_cost", "_strides", "constant", "engine", "moved_bytes", "reads", "writes")
 
     def __init__(
-        self, record: Any, trips: tuple[int, ...], record_cost: RecordCost, slots: list[_Slot]
+        self, record: DecodedRecord, trips: tuple[int, ...], record_cost: RecordCost, slots: list[_Slot]
     ) -> None:
         opcode = Opcode(int(record["opcode"]))
         self._record_cost = record_cost
         self.engine = ENGINES.index(self._record_cost.engine)
         names = OPCODES[opcode].operands
-        registers = record["operand"]["slot"][: len(names)].tolist()
+        registers = record["operand"]["slot"][: len(names)]
         operands = [(name, slots[r]) for name, r in zip(names, registers, strict=True) if r != NO_SLOT]
         self.writes = tuple(slot for name, slot in operands if name in WRITTEN[opcode])
         self.reads = tuple({id(s): s for name, s in operands if name not in WRITTEN[opcode]}.values())
@@ -179,25 +180,26 @@ class _Simulation:
         self.stream = stream
         self.observe = observe
         self.tree = loop_tree(stream.records)
-        verify(stream.records, self.tree, stream.machine.cores)
-        self.slots = [_Slot() for _ in range(1 + max(stream.records["slot"].tolist(), default=0))]
+        self.records = decode_records(stream.records)
+        verify(stream.records, self.records, self.tree, stream.machine.cores)
+        self.slots = [_Slot() for _ in range(1 + int(stream.records["slot"].max(initial=0)))]
         self.in_use: dict[Space, list[tuple[int, int, _Buffer]]] = {space: [] for space in Space}
         self.free = [0] * len(ENGINES)
         self.counters = [0] * LOOP_LEVELS
         self.actions: dict[int, _Step | _Slot] = {}
-        opcodes, registers = stream.records["opcode"].tolist(), stream.records["slot"].tolist()
         costs: dict[tuple[bytes, tuple[int, ...]], RecordCost] = {}
         alike = _without_addresses(stream.records)
         for index, trips in trips_of_records(self.tree):
-            if opcodes[index] == Opcode.NEXT:
-                self.actions[index] = self.slots[registers[index]]
-            elif opcodes[index] != Opcode.SLOT:
+            record = self.records[index]
+            if record["opcode"] == Opcode.NEXT:
+                self.actions[index] = self.slots[record["slot"]]
+            elif record["opcode"] != Opcode.SLOT:
                 key = (alike[index].tobytes(), trips)
                 if key not in costs:
-                    costs[key] = RecordCost(stream.records[index], trips, target)
-                self.actions[index] = _Step(stream.records[index], trips, costs[key], self.slots)
+                    costs[key] = RecordCost(record, trips, target)
+                self.actions[index] = _Step(record, trips, costs[key], self.slots)
 
-    def declare(self, record: Any) -> None:
+    def declare(self, record: DecodedRecord) -> None:
         """A new slot, whose buffers wait for those whose memory they take."""
         space = Space(int(record["space"]))
         size, depth = int(record["size_bytes"]), int(record["depth"])
@@ -233,7 +235,7 @@ class _Simulation:
             if observe is not None and not isinstance(action, _Step):
                 observe(node, "control", 0, 0, None)
             if action is None:
-                self.declare(self.stream.records[node])
+                self.declare(self.records[node])
                 continue
             if isinstance(action, _Slot):
                 action.next()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import (
     DIMS,
@@ -29,8 +30,10 @@ from flexc.backends.stream.verify_opcodes import CHECKS
 Records = NDArray[Any]
 
 
-def verify(records: Records, tree: list[Node], cores: int) -> None:
-    """Check every record of a program (``tree`` is its loops) for a machine of ``cores`` cores.
+def verify(records: Records, decoded: list[DecodedRecord], tree: list[Node], cores: int) -> None:
+    """Check every record of a program for a machine of ``cores`` cores.
+
+    ``decoded`` are the same records, ``tree`` the program's loops.
 
     Raises StreamFault naming the first record that is wrong.
     """
@@ -41,8 +44,8 @@ def verify(records: Records, tree: list[Node], cores: int) -> None:
     _check_unused_fields(records)
     _check_dims(records, depth, cores)
     _check_operands(records)
-    for index, record in enumerate(records):
-        opcode = Opcode(int(record["opcode"]))
+    for index, record in enumerate(decoded):
+        opcode = Opcode(record["opcode"])
         check = CHECKS.get(opcode)
         if check is None:
             continue

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
+import numpy as np
+
+from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
@@ -26,7 +28,7 @@ from flexc.backends.stream.isa import (
 )
 from flexc.backends.stream.isa_functions import FUNCTIONS
 
-Check = Callable[[Any, int], None]
+Check = Callable[[DecodedRecord, int], None]
 MANTISSAS = frozenset(MANTISSA_FORMATS.values())
 VECTOR_FORMATS = frozenset((Format.F32, Format.I64, Format.I32, Format.I1))
 NOT_INDEXED = {"acc": "krs", "a": "o", "a_exponent": "o", "b": "npq", "b_exponent": "npq"}
@@ -46,14 +48,14 @@ def require(good: bool, message: str, operand: str = "") -> None:
 class Operands:
     """The named operands of a record."""
 
-    def __init__(self, record: Any) -> None:
+    def __init__(self, record: DecodedRecord) -> None:
         names = OPCODES[Opcode(int(record["opcode"]))].operands
         fields = record["operand"]
         self._place = {name: place for place, name in enumerate(names)}
-        self._slots = fields["slot"].tolist()
-        self._formats = fields["format"].tolist()
-        self._addressing = fields["addressing"].tolist()
-        self.strides: list[list[int]] = fields["stride"].tolist()
+        self._slots: list[int] = fields["slot"]
+        self._formats: list[int] = fields["format"]
+        self._addressing: list[int] = fields["addressing"]
+        self.strides: list[list[int]] = fields["stride"]
 
     def present(self, name: str) -> bool:
         """Whether an operand has a slot."""
@@ -77,7 +79,7 @@ class Operands:
         return found
 
 
-def _check_slot(record: Any, depth: int) -> None:
+def _check_slot(record: DecodedRecord, depth: int) -> None:
     names = ("slot", "space", "depth", "size_bytes", "per_core", "keep")
     register, space, buffers, size, per_core, keep = (int(record[name]) for name in names)
     require(depth == 0, "stands in a loop")
@@ -92,11 +94,11 @@ def _check_slot(record: Any, depth: int) -> None:
         require(not keep, "only DRAM is kept")
 
 
-def _check_next(record: Any, depth: int) -> None:
+def _check_next(record: DecodedRecord, depth: int) -> None:
     require(record["slot"] != NO_SLOT, "the register that stands for none")
 
 
-def _check_load(record: Any, depth: int) -> None:
+def _check_load(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     src = operands.require("src", frozenset(Format), frozenset((Addressing.GLOBAL,)))
     dst = operands.require("dst", frozenset(Format), ON_CHIP)
@@ -104,12 +106,12 @@ def _check_load(record: Any, depth: int) -> None:
     _check_fill(record, dst)
 
 
-def _check_fill(record: Any, dst: Format) -> None:
+def _check_fill(record: DecodedRecord, dst: Format) -> None:
     require(record["immediate"][1] == 0, "a second immediate")
     require(dst is Format.F32 or record["immediate"][0] == 0, f"a fill value for {dst.name}")
 
 
-def _check_gather(record: Any, depth: int) -> None:
+def _check_gather(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     require(record["axis"] < record["used_dims"], "an axis that is not there")
     src = operands.require("src", VECTOR_FORMATS, frozenset((Addressing.GLOBAL,)))
@@ -120,14 +122,14 @@ def _check_gather(record: Any, depth: int) -> None:
     _check_fill(record, dst)
 
 
-def _check_store(record: Any, depth: int) -> None:
+def _check_store(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     src = operands.require("src", frozenset(Format), ON_CHIP)
     dst = operands.require("dst", frozenset(Format), frozenset((Addressing.GLOBAL,)))
     require(dst is src or (src, dst) == (Format.F32, Format.FP10), f"copies {src.name} to {dst.name}")
 
 
-def _check_compute(record: Any, depth: int) -> None:
+def _check_compute(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     dims = len(COMPUTE_DIMS)
     require(record["used_dims"] == dims, f"has other than {dims} dimensions")
@@ -144,16 +146,16 @@ def _check_compute(record: Any, depth: int) -> None:
         require(not operands.present("a_exponent"), "fp32 has no exponents apart", "a_exponent")
         require(not operands.present("b_exponent"), "fp32 has no exponents apart", "b_exponent")
         for name in ("a_group", "b_group", "a_axis", "b_axis", "whole_axis", "stream", "lane", "unit", "pe"):
-            require(not record[name].any(), f"{name} means nothing with fp32 operands")
+            require(not np.any(record[name]), f"{name} means nothing with fp32 operands")
         return
     for name in ("a_exponent", "b_exponent"):
         operands.require(name, frozenset((Format.E8,)), local)
     require(record["a_group"] >= 1 and record["b_group"] >= 1, "a group of no elements")
-    require(bool((record["whole_axis"] <= 1).all()), "a flag that is neither 0 nor 1")
+    require(max(record["whole_axis"]) <= 1, "a flag that is neither 0 nor 1")
     _check_spatial(record, FORMAT_BITS[a], FORMAT_BITS[b])
 
 
-def _check_spatial(record: Any, a_bits: int, b_bits: int) -> None:
+def _check_spatial(record: DecodedRecord, a_bits: int, b_bits: int) -> None:
     """Lanes, units and PEs of the machine (machine description, "The array")."""
     require(record["stream"] <= 1, "a streamed operand that does not exist")
     streamed, held = (b_bits, a_bits) if record["stream"] else (a_bits, b_bits)
@@ -167,7 +169,7 @@ def _check_spatial(record: Any, a_bits: int, b_bits: int) -> None:
     require(1 <= lane_count <= most, f"{lane_count} lanes of {most}")
     require(1 <= unit_count <= units, f"{unit_count} units of {units}")
     together = 1
-    for use, dim, factor in record["pe"].tolist():
+    for use, dim, factor in record["pe"]:
         if factor == 0:
             require(use == 0 and dim == 0, "a use of no PEs")
             continue
@@ -179,7 +181,7 @@ def _check_spatial(record: Any, a_bits: int, b_bits: int) -> None:
     require(together <= PES, f"{together} PEs of {PES}")
 
 
-def _check_convert(record: Any, depth: int) -> None:
+def _check_convert(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     _check_rounding(record, frozenset(Rounding))
     require(record["axis"] < record["used_dims"], "an axis that is not there")
@@ -193,16 +195,16 @@ def _check_convert(record: Any, depth: int) -> None:
         operands.require("step", frozenset((Format.I64,)), frozenset((Addressing.GLOBAL,)))
         require(not any(operands.stride("step", d) for d in range(DIMS)), "moves", "step")
     if record["function"] != Rounding.STOCHASTIC:
-        position = record["operand"][3]
-        require(position["offset"] == 0 and not position["stride"].any(), "means nothing here", "position")
+        offset, strides = record["operand"]["offset"][3], record["operand"]["stride"][3]
+        require(offset == 0 and not any(strides), "means nothing here", "position")
         require(record["seed"] == 0 and record["stream_number"] == 0, "a seed without stochastic rounding")
 
 
-def _check_rounding(record: Any, allowed: frozenset[Rounding]) -> None:
+def _check_rounding(record: DecodedRecord, allowed: frozenset[Rounding]) -> None:
     require(record["function"] in [int(rounding) for rounding in allowed], "a rounding that does not exist")
 
 
-def _check_vector(record: Any, depth: int) -> None:
+def _check_vector(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     require(record["function"] < len(FUNCTIONS), "a function that does not exist")
     spec = FUNCTIONS[int(record["function"])]
@@ -211,7 +213,7 @@ def _check_vector(record: Any, depth: int) -> None:
         require(reduced == 0, f"{spec.name} reduces nothing")
     else:
         require(1 <= reduced <= record["used_dims"], f"{spec.name} over {reduced} dimensions")
-    require(not record["immediate"][len(spec.immediates) :].any(), f"an immediate that {spec.name} has not")
+    require(not any(record["immediate"][len(spec.immediates) :]), f"an immediate that {spec.name} has not")
     operands.require("dst", VECTOR_FORMATS, ON_CHIP)
     names = OPCODES[Opcode.VECTOR].operands[1:]
     for place, name in enumerate(names):
@@ -221,7 +223,7 @@ def _check_vector(record: Any, depth: int) -> None:
             operands.require(name, VECTOR_FORMATS, ON_CHIP)
 
 
-def _check_norm(record: Any, depth: int) -> None:
+def _check_norm(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
     require(record["axis"] < record["used_dims"], "an axis that is not there")
@@ -233,24 +235,24 @@ def _check_norm(record: Any, depth: int) -> None:
     _check_vectors(record, operands, names[2:])
 
 
-def _check_vectors(record: Any, operands: Operands, names: Sequence[str]) -> None:
+def _check_vectors(record: DecodedRecord, operands: Operands, names: Sequence[str]) -> None:
     """Operands that move along the channels alone."""
     for name in names:
         for d in range(int(record["used_dims"])):
             require(d == record["axis"] or operands.stride(name, d) == 0, "moves along another axis", name)
 
 
-def _check_one_box(record: Any) -> None:
-    require(bool((record["core_grid"] == 1).all()), "works on a box of the chip, not on one of each core")
+def _check_one_box(record: DecodedRecord) -> None:
+    require(max(record["core_grid"]) == 1, "works on a box of the chip, not on one of each core")
 
 
-def _check_statistics(record: Any, depth: int) -> None:
+def _check_statistics(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     _check_one_box(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
     require(record["used_dims"] == 4, "has other than 4 dimensions")
     require(record["axis"] == 2, "channels are dimension 2")
-    require(record["dim"][3]["count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
+    require(record["dim"]["count"][3] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
     require(record["immediate_int"] >= 1, "chunks of no positions")
     require(int(record["init_loops"]) >> depth == 0, "init_loops names a loop that is not there")
     operands.require("state", frozenset((Format.I64,)), ON_CHIP)
@@ -259,13 +261,13 @@ def _check_statistics(record: Any, depth: int) -> None:
     require(operands.stride("x", 3) == 0, "moves along rows", "x")
 
 
-def _check_summarize(record: Any, depth: int) -> None:
+def _check_summarize(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     _check_one_box(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
     require(record["used_dims"] == 3, "has other than 3 dimensions")
     require(record["axis"] == 1, "channels are dimension 1")
-    require(record["dim"][2]["count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
+    require(record["dim"]["count"][2] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
     require(record["immediate_int"] >= 1, "of no positions")
     operands.require("state", frozenset((Format.I64,)), ON_CHIP)
     vectors = [name for name in OPCODES[Opcode.SUMMARIZE].operands if name != "state"]
@@ -274,7 +276,7 @@ def _check_summarize(record: Any, depth: int) -> None:
     _check_vectors(record, operands, vectors)
 
 
-def _check_constants(record: Any, depth: int) -> None:
+def _check_constants(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     _check_one_box(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
@@ -286,7 +288,7 @@ def _check_constants(record: Any, depth: int) -> None:
     _check_vectors(record, operands, names)
 
 
-def _check_narrow(record: Any, depth: int) -> None:
+def _check_narrow(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     _check_one_box(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
@@ -295,7 +297,7 @@ def _check_narrow(record: Any, depth: int) -> None:
         operands.require(name, FP32, ON_CHIP)
 
 
-def _check_extrema(record: Any, depth: int) -> None:
+def _check_extrema(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     _check_one_box(record)
     require(record["used_dims"] == 3, "has other than 3 dimensions")
@@ -309,7 +311,7 @@ def _check_extrema(record: Any, depth: int) -> None:
     _check_vectors(record, operands, ("share",))
 
 
-def _check_scatter(record: Any, depth: int) -> None:
+def _check_scatter(record: DecodedRecord, depth: int) -> None:
     operands = Operands(record)
     _check_one_box(record)
     require(record["axis"] < record["used_dims"], "an axis that is not there")

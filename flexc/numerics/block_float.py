@@ -200,7 +200,8 @@ class BlockTensor:
         # The reciprocals of these units are normal numbers; groups of zeros may have any.
         biased = 2 * EXPONENT_BIAS + least - np.maximum(self.exponent, max(least, 1)).astype(np.int32)
         reciprocal = (biased << _FRACTION_BITS).view(np.float32)
-        return self.values * expand_groups(reciprocal, self.shape, self.tile)
+        exact: NDArray[np.float32] = self.values * expand_groups(reciprocal, self.shape, self.tile)
+        return exact
 
     @property
     def values(self) -> NDArray[np.float32]:

@@ -172,7 +172,7 @@ def _weighted(strides: tuple[int, ...], places: tuple[int, ...]) -> int:
 def cores_apart(operand: Operand, memories: Memories, run: CoreRun) -> tuple[int, ...]:
     """Along each core axis, how many cores of a run hold something of their own in the operand's slot."""
     content = operand.slot(memories).current.for_read(operand.box.grid)
-    return tuple(n if copies > 1 else 1 for n, copies in zip(run.cores, content.shape[:-1], strict=True))
+    return tuple([n if copies > 1 else 1 for n, copies in zip(run.cores, content.shape[:-1], strict=True)])
 
 
 def read(operand: Operand, memories: Memories, run: CoreRun, counters: Counters) -> NDArray[Any]:

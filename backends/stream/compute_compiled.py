@@ -83,6 +83,7 @@ class CompiledContraction:
         self.product_bits = product_bits
         self._plans: dict[tuple[Any, ...], _TilePlan] = {}
         self._walks: dict[tuple[Any, ...], _Walk] = {}
+        self._simple: dict[tuple[CoreRun, Segments, Arrangement], bool] = {}
 
     def add(
         self,
@@ -102,7 +103,10 @@ class CompiledContraction:
         dtype: Any = np.float32
         if not arrangement.elementwise and not exact_in_fp32(cut.longest, self.product_bits):
             dtype = np.float64
-        if not _is_simple(cut, arrangement, run):
+        simple = self._simple.get((run, cut, arrangement))
+        if simple is None:
+            simple = self._simple[(run, cut, arrangement)] = _is_simple(cut, arrangement, run)
+        if not simple:
             return False
         a = self._tile(self.a, memories, run, counters, cut, arrangement, cores[0], dtype)
         b = self._tile(self.b, memories, run, counters, cut, arrangement, cores[1], dtype)

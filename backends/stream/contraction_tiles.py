@@ -8,7 +8,7 @@ otherwise one for every (p, r).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from math import gcd, prod
 from typing import Any
@@ -86,9 +86,9 @@ def merged_stride(outputs: int, taps: int, window: WindowAxis, strides: tuple[in
     return strides[1] if outputs == 1 else strides[0] // window.output_step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arrangement:
-    """The order of dimensions in which outputs are accumulated.
+    """The order of dimensions in which outputs are accumulated; there is one object for each.
 
     Core axes along which both operands differ (or neither) and g are the batch; those of a alone go with the
     rows, those of b alone with the columns, so that a segment is one product of matrices a batch. Where k
@@ -101,6 +101,7 @@ class Arrangement:
     elementwise: bool
 
     @classmethod
+    @cache
     def of(cls, a_cores: tuple[int, ...], b_cores: tuple[int, ...], elementwise: bool) -> Arrangement:
         """For operands that differ between so many cores along each core axis."""
         if elementwise:
@@ -109,7 +110,12 @@ class Arrangement:
         columns = tuple(axis for axis in AXES if a_cores[axis] == 1 and b_cores[axis] > 1)
         return cls(tuple(axis for axis in AXES if axis not in rows + columns), rows, columns, False)
 
-    @property
+    @cached_property
+    def stored(self) -> tuple[int, ...]:
+        """Where [core axes, g, n, p, q, o] are in ``outputs``."""
+        return tuple(self.outputs.index(d) for d in range(CORE_AXES + K))
+
+    @cached_property
     def outputs(self) -> tuple[int, ...]:
         """The order of [core axes, g, n, p, q, o]."""
         g, n, p, q, o = (CORE_AXES + d for d in (G, N, P, Q, OUT))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import FORMAT_BITS, Format
+from flexc.numerics.acceleration import use_compiled
 from flexc.numerics.fp10_codes import pack_fp10, unpack_fp10
 
 Bytes = NDArray[np.uint8]
@@ -49,6 +50,14 @@ def unpack(run: Bytes, count: int, fmt: Format) -> NDArray[Any]:
         both[..., 0] >>= 4
         np.right_shift(run.view(np.int8), 4, out=both[..., 1])
         return both.reshape(*run.shape[:-1], -1)[..., :count]
+    if use_compiled():
+        from flexc.numerics.compiled import fp10
+
+        runs = np.ascontiguousarray(run).reshape(-1, run.shape[-1])
+        values = fp10.unpack_runs(runs, count)
+        if values is None:
+            raise StreamFault("reads a code that no fp10 value has")
+        return values.reshape(*run.shape[:-1], count)
     fives = -(-count // 4)
     if run.shape[-1] < 5 * fives:
         run = np.pad(run, [(0, 0)] * (run.ndim - 1) + [(0, 5 * fives - run.shape[-1])])
@@ -73,6 +82,12 @@ def pack(values: NDArray[Any], fmt: Format) -> Bytes:
         if count % 2:
             nibbles = np.concatenate([nibbles, np.zeros_like(nibbles[..., :1])], axis=-1)
         return np.asarray(nibbles[..., 0::2] | nibbles[..., 1::2] << 4, np.uint8)
+    if use_compiled():
+        from flexc.numerics.compiled import fp10
+
+        packed = fp10.pack_runs(np.ascontiguousarray(values).reshape(-1, count))
+        if packed is not None:
+            return packed.reshape(*values.shape[:-1], -1)
     try:
         codes = pack_fp10(np.ascontiguousarray(values))
     except ValueError as error:

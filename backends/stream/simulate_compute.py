@@ -65,11 +65,11 @@ class Compute:
         self, memories: Memories, run: CoreRun, counters: Counters, from_zero: bool, cut: Segments | None
     ) -> None:
         cores = self.a.cores_apart(memories, run), self.b.cores_apart(memories, run)
-        arrangement = Arrangement.of(*cores, elementwise=run.count[K] == 1 and run.count[G] > 1)
+        arrangement = Arrangement.of(*cores, run.count[K] == 1 and run.count[G] > 1)
         acc_run = self._acc_run(run)
         shape = (*run.cores, *run.count[:K])
         total = np.zeros([shape[d] for d in arrangement.outputs], np.float32)
-        as_stored = total.transpose(np.argsort(arrangement.outputs))[..., None, None, None]
+        as_stored = total.transpose(arrangement.stored)[..., None, None, None]
         if not from_zero:
             as_stored[...] = read(self.acc, memories, acc_run, counters)
         matrices = arrangement.matrices(total)

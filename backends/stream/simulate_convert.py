@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,29 +47,26 @@ class Assembly:
         self.box = box
         self.runs = inside.runs
         self._views: dict[tuple[CoreRun, tuple[int, ...]], tuple[int, tuple[int, ...], tuple[int, ...]]] = {}
-        corners = [(self._corner(run, core), run.count) for run in self.runs for core in _cores(run)]
-        self.low = tuple(min(corner[d] for corner, _ in corners) for d in range(box.dims))
-        self.shape = tuple(
-            max(corner[d] + count[d] for corner, count in corners) - self.low[d] for d in range(box.dims)
+        corners = np.concatenate([self._corners(run) for run in self.runs])
+        ends = corners + np.repeat(
+            [run.count for run in self.runs], [prod(run.cores) for run in self.runs], axis=0
         )
+        low = corners.min(axis=0)
+        self.low = tuple(low.tolist())
+        self.shape = tuple((ends.max(axis=0) - low).tolist())
         covered = np.zeros(self.shape, bool)
-        for corner, count in corners:
-            block = tuple(
-                slice(first - low, first - low + n)
-                for first, low, n in zip(corner, self.low, count, strict=True)
-            )
-            if covered[block].any():
+        for first, end in zip((corners - low).tolist(), (ends - low).tolist(), strict=True):
+            block = covered[tuple(map(slice, first, end))]
+            if block.any():
                 raise StreamFault("the cores' boxes overlap")
-            covered[block] = True
+            block[...] = True
         if not covered.all():
             raise StreamFault("the cores' boxes leave gaps")
 
-    def _corner(self, run: CoreRun, core: tuple[int, ...]) -> tuple[int, ...]:
-        """The first position inside of a core's box, from the start common to the cores."""
-        return tuple(
-            low + sum(more * c for more, c in zip(self.box.core[d], core, strict=True))
-            for d, low in enumerate(run.low)
-        )
+    def _corners(self, run: CoreRun) -> NDArray[np.int64]:
+        """[cores, dimensions]: the first position inside of each core's box, from the start of them all."""
+        cores = np.indices(run.cores).reshape(CORE_AXES, -1).T + run.first
+        return np.asarray(cores @ np.array(self.box.core).reshape(-1, CORE_AXES).T + run.low, np.int64)
 
     def _view(self, run: CoreRun, whole: NDArray[Any], kept: tuple[int, ...]) -> NDArray[Any]:
         """The part of a dense array of dimensions ``kept`` that a run covers: [core axes..., kept...].
@@ -78,7 +75,7 @@ class Assembly:
         """
         place = self._views.get((run, kept))
         if place is None:
-            corner = self._corner(run, run.first)
+            corner = self._corners(run)[0].tolist()
             core_strides = tuple(
                 sum(self.box.core[d][axis] * stride for d, stride in zip(kept, whole.strides, strict=True))
                 for axis in range(CORE_AXES)
@@ -124,11 +121,6 @@ class Assembly:
             write(operand, memories, run, counters, values, (True,) * CORE_AXES)
 
 
-def _cores(run: CoreRun) -> list[tuple[int, ...]]:
-    ranges = [range(first, first + n) for first, n in zip(run.first, run.cores, strict=True)]
-    return list(product(*ranges))
-
-
 class Assembled:
     """A record that works on the boxes of all cores together."""
 
@@ -148,7 +140,8 @@ class Assembled:
 
     def first_coordinate(self, assembly: Assembly, counters: Counters) -> int:
         """The coordinate of the assembled box along the axis."""
-        return self.box.base(self.axis, counters) + assembly.low[self.axis]
+        low: int = assembly.low[self.axis]
+        return self.box.base(self.axis, counters) + low
 
     def require_whole_groups(self, assembly: Assembly, counters: Counters, group: int) -> None:
         """Raises StreamFault when the box splits a group of ``group`` elements along the axis."""

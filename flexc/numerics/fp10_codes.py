@@ -15,8 +15,8 @@ _MAGNITUDE = 0x7FFFFFFF
 _BLOCK_ELEMENTS = 1 << 15
 
 
-def _value_of_each_code() -> NDArray[np.float32]:
-    """NaN for a code that no value has."""
+def value_of_each_code() -> NDArray[np.float32]:
+    """The values [1024] of the codes; NaN for one that no value has."""
     codes = np.arange(_CODES, dtype=np.uint32)
     field = codes >> _FRACTION_BITS & 31
     magnitude = (codes & ((1 << _SIGN_BIT) - 1)) + (_BIAS_DIFFERENCE << _FRACTION_BITS)
@@ -26,7 +26,7 @@ def _value_of_each_code() -> NDArray[np.float32]:
     return values
 
 
-_VALUES = _value_of_each_code()
+_VALUES = value_of_each_code()
 
 
 def pack_fp10(x: NDArray[np.float32]) -> NDArray[np.uint16]:

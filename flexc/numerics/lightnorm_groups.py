@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any, TypeVar
 
@@ -37,11 +37,11 @@ class GroupLayout:
     shape: tuple[int, ...]
     channels_last: bool
 
-    @classmethod
-    def of(cls, x: NDArray[Any]) -> GroupLayout:
+    @staticmethod
+    def of(x: NDArray[Any]) -> GroupLayout:
         """The layout nearest to the memory of x."""
         strides = [abs(stride) for stride, extent in zip(x.strides, x.shape, strict=True) if extent > 1]
-        return cls(x.shape, x.shape[1] > 1 and abs(x.strides[1]) == min(strides))
+        return _known(x.shape, x.shape[1] > 1 and abs(x.strides[1]) == min(strides))
 
     @property
     def channels(self) -> int:
@@ -146,6 +146,12 @@ class GroupLayout:
         for k, plane in enumerate(planes):
             members = result[_members(block, k)]
             members[...] = plane[:, : members.shape[1]]
+
+
+@lru_cache(maxsize=1024)
+def _known(shape: tuple[int, ...], channels_last: bool) -> GroupLayout:
+    """A layout whose properties need not be worked out again."""
+    return GroupLayout(shape, channels_last)
 
 
 @dataclass(frozen=True)

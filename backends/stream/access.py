@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexc.backends.stream.box import Box, CoreRun, Counters
-from flexc.backends.stream.decode import DecodedRecord
+from flexc.backends.stream.decode import ADDRESSINGS, FORMATS, DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES, pack, unpack
-from flexc.backends.stream.isa import CORE_AXES, FORMAT_BITS, NO_SLOT, Addressing, Format
+from flexc.backends.stream.isa import CORE_AXES, FORMAT_BITS, NO_SLOT, Addressing
 from flexc.backends.stream.layout import (
     Layout,
     all_valid,
@@ -42,8 +42,8 @@ class Operand:
         fields = record["operand"]
         self.register: int = fields["slot"][index]
         self.present = self.register != NO_SLOT
-        self.format = Format(fields["format"][index])
-        self.addressing = Addressing(fields["addressing"][index])
+        self.format = FORMATS[fields["format"][index]]
+        self.addressing = ADDRESSINGS[fields["addressing"][index]]
         self.offset: int = fields["offset"][index]
         self.bits = FORMAT_BITS[self.format]
         self.box = box

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from operator import mul
 
 from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.isa import CORE_AXES, NO_LIMIT
@@ -113,12 +114,12 @@ class Box:
         lead = [(0, n) for n in self.count]
         runs = []
         for choice in product(*blocks):
-            first = tuple(start for start, _ in choice)
+            first = tuple([start for start, _ in choice])
             bounds = list(lead)
             for d in base:
                 bounds[d] = self._bounds(d, base[d], first)
-            if all(low < high for low, high in bounds):
-                cores = tuple(length for _, length in choice)
+            if (0, 0) not in bounds:
+                cores = tuple([length for _, length in choice])
                 runs.append((first, cores, tuple(bounds)))
         found = self._by_bounds.get(tuple(runs))
         if found is None:
@@ -138,8 +139,10 @@ class Box:
 
     def _bounds(self, d: int, base: int, cores: tuple[int, ...]) -> Bounds:
         """The positions inside of a dimension, for one core."""
-        for c, more in zip(cores, self.core[d], strict=True):
-            base += c * more
+        base += sum(map(mul, cores, self.core[d]))
+        if self.step[d] == 1:
+            low, high = max(0, -base), min(self.count[d], self.limit[d] - base)
+            return (low, high) if low < high else (0, 0)
         return clip(base, self.step[d], self.count[d], self.limit[d])
 
     def _blocks_of_axis(self, axis: int, base: dict[int, int]) -> list[tuple[int, int]]:
@@ -154,7 +157,7 @@ class Box:
         blocks: list[tuple[int, int]] = []
         previous = None
         for c in range(cores):
-            position = tuple(c if a == axis else 0 for a in range(CORE_AXES))
+            position = (0,) * axis + (c,) + (0,) * (CORE_AXES - axis - 1)
             bounds = [self._bounds(d, base[d], position) for d in touched]
             if bounds == previous:
                 blocks[-1] = (blocks[-1][0], blocks[-1][1] + 1)

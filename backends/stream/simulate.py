@@ -9,8 +9,10 @@ It knows the stream and the input arrays, nothing else. A program that is not le
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from flexc.array_files import read_npz, write_npz
 from flexc.backends.stream.box import Counters
-from flexc.backends.stream.decode import DecodedRecord, decode_records
+from flexc.backends.stream.decode import OPCODE_OF_CODE, DecodedRecord, decode_records
 from flexc.backends.stream.encode import read_stream
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import LOOP_LEVELS, Opcode, Space
@@ -109,16 +111,29 @@ class Simulation:
     tensors: dict[str, NDArray[Any]]
 
 
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Without garbage collection: what a simulator makes has no cycles, but is much to look through."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 class Simulator:
     """A stream that was checked and made ready, to be run on any number of inputs."""
 
+    @without_collection()
     def __init__(self, stream: Stream) -> None:
         """Raises StreamFault for records that mean nothing, whatever is in the memories."""
         self.stream = stream
         self.tree = loop_tree(stream.records)
         records = decode_records(stream.records)
         verify(stream.records, records, self.tree, stream.machine.cores)
-        self.opcodes = [Opcode(record["opcode"]) for record in records]
+        self.opcodes = [OPCODE_OF_CODE[record["opcode"]] for record in records]
         self.dram_bytes = dram_bytes_used(stream)
         self.instructions: dict[int, Instruction] = {}
         for index, trips in trips_of_records(self.tree):
@@ -128,6 +143,7 @@ class Simulator:
             except StreamFault as fault:
                 raise fault.at(record=index, opcode=opcode.name.lower()) from None
 
+    @without_collection()
     def run(self, inputs: Mapping[str, NDArray[Any]], *, tensors: bool = False) -> Simulation:
         """Execute the stream, from empty memories on.
 

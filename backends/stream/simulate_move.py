@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from flexc.backends.stream.access import Operand, copy_runs, read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
-from flexc.backends.stream.decode import DecodedRecord
+from flexc.backends.stream.decode import OPCODE_OF_CODE, DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.formats import WHOLE_BYTE_TYPES
-from flexc.backends.stream.isa import CORE_AXES, OPCODES, Format, Opcode
+from flexc.backends.stream.isa import CORE_AXES, OPCODES, Format
 from flexc.backends.stream.memory import Memories
 from flexc.backends.stream.validity import WHOLE_BYTE
 
 
 def operands_of(record: DecodedRecord, box: Box) -> tuple[Operand, ...]:
     """The named operands of a record, in order."""
-    names = OPCODES[Opcode(int(record["opcode"]))].operands
+    names = OPCODES[OPCODE_OF_CODE[record["opcode"]]].operands
     return tuple(Operand(record, index, name, box) for index, name in enumerate(names))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.backends.stream.decode import DecodedRecord
+from flexc.backends.stream.decode import OPCODE_OF_CODE, DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import (
     DIMS,
@@ -45,7 +45,7 @@ def verify(records: Records, decoded: list[DecodedRecord], tree: list[Node], cor
     _check_dims(records, depth, cores)
     _check_operands(records)
     for index, record in enumerate(decoded):
-        opcode = Opcode(record["opcode"])
+        opcode = OPCODE_OF_CODE[record["opcode"]]
         check = CHECKS.get(opcode)
         if check is None:
             continue

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from flexc.backends.stream.decode import DecodedRecord
+from flexc.backends.stream.decode import ADDRESSINGS, FORMATS, OPCODE_OF_CODE, DecodedRecord
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
@@ -49,7 +49,7 @@ class Operands:
     """The named operands of a record."""
 
     def __init__(self, record: DecodedRecord) -> None:
-        names = OPCODES[Opcode(int(record["opcode"]))].operands
+        names = OPCODES[OPCODE_OF_CODE[record["opcode"]]].operands
         fields = record["operand"]
         self._place = {name: place for place, name in enumerate(names)}
         self._slots: list[int] = fields["slot"]
@@ -63,7 +63,7 @@ class Operands:
 
     def format(self, name: str) -> Format:
         """The format of an operand."""
-        return Format(self._formats[self._place[name]])
+        return FORMATS[self._formats[self._place[name]]]
 
     def stride(self, name: str, d: int) -> int:
         """The stride of an operand along a dimension."""
@@ -74,7 +74,7 @@ class Operands:
         require(self.present(name), "is missing", name)
         found = self.format(name)
         require(found in formats, f"is in format {found.name}", name)
-        address = Addressing(self._addressing[self._place[name]])
+        address = ADDRESSINGS[self._addressing[self._place[name]]]
         require(address in addressing, f"has {address.name.lower()} addresses", name)
         return found
 

@@ -226,7 +226,8 @@ def _plan(
         table = np.broadcast_to(table, (*table.shape[:CORE_AXES], run.count[G]))
         changes = np.diff(table).reshape(-1, run.count[G] - 1).any(axis=0)
         ends = [*(np.flatnonzero(changes) + 1).tolist(), run.count[G]]
-    table = np.ascontiguousarray(table)
+    # A copy: kernels are compiled once more for arrays that cannot be written.
+    table = np.array(table, np.int64, order="C")
     t_stride = [s // 8 if n > 1 else 0 for s, n in zip(table.strides, table.shape, strict=True)]
 
     walk = []

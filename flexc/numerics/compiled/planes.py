@@ -133,63 +133,42 @@ def _next_line(counters: Any, walk: Any, places: Any) -> None:
                 places[plane] += (1 - turns) * walk[plane + 1, d]
 
 
-def _reader(bits: int) -> Any:
+@part
+def _read(plane: Any, place: Any, bits: Any) -> Any:
     """The signed mantissa at an address in bits."""
+    byte = UINT(place >> 3)
     if bits == 4:
-
-        def read(plane: Any, place: Any) -> Any:
-            nibble = I32(plane[UINT(place >> 3)]) >> I32(place & 4)
-            return I32(I32(I32(nibble & I32(15)) ^ I32(8)) - I32(8))
-
-    elif bits == 8:
-
-        def read(plane: Any, place: Any) -> Any:
-            return I32(np.int8(plane[UINT(place >> 3)]))
-
-    else:
-
-        def read(plane: Any, place: Any) -> Any:
-            byte = UINT(place >> 3)
-            low, high = I32(plane[byte]), I32(np.int8(plane[byte + UINT(1)]))
-            return I32(I32(high << I32(8)) | low)
-
-    return part(read)
+        nibble = I32(plane[byte]) >> I32(place & 4)
+        return I32(I32(I32(nibble & I32(15)) ^ I32(8)) - I32(8))
+    if bits == 8:
+        return I32(np.int8(plane[byte]))
+    return I32(I32(I32(np.int8(plane[byte + UINT(1)])) << I32(8)) | I32(plane[byte]))
 
 
-def _run_reader(bits: int) -> Any:
+@part
+def _read_run(plane: Any, byte: Any, unit: Any, values: Any, at: Any, count: Any, bits: Any) -> None:
     """``count`` mantissas that lie one after the other from a byte on, times their unit."""
     if bits == 4:
-
-        def read(plane: Any, byte: Any, unit: Any, values: Any, at: Any, count: Any) -> None:
-            for i in range(UINT(count >> 1)):
-                both = I32(plane[byte + i])
-                low, high = I32(I32(both << 28) >> 28), I32(I32(both << 24) >> 28)
-                values[at + UINT(2) * i] = unit * np.float32(low)
-                values[at + UINT(2) * i + UINT(1)] = unit * np.float32(high)
-            if count & 1:
-                last = I32(I32(I32(plane[byte + UINT(count >> 1)]) << 28) >> 28)
-                values[at + UINT(count - 1)] = unit * np.float32(last)
-
+        for i in range(UINT(count >> 1)):
+            both = I32(plane[byte + i])
+            low, high = I32(I32(both << 28) >> 28), I32(I32(both << 24) >> 28)
+            values[at + UINT(2) * i] = unit * np.float32(low)
+            values[at + UINT(2) * i + UINT(1)] = unit * np.float32(high)
+        if count & 1:
+            last = I32(I32(I32(plane[byte + UINT(count >> 1)]) << 28) >> 28)
+            values[at + UINT(count - 1)] = unit * np.float32(last)
     elif bits == 8:
-
-        def read(plane: Any, byte: Any, unit: Any, values: Any, at: Any, count: Any) -> None:
-            for i in range(UINT(count)):
-                values[at + i] = unit * np.float32(np.int8(plane[byte + i]))
-
+        for i in range(UINT(count)):
+            values[at + i] = unit * np.float32(np.int8(plane[byte + i]))
     else:
-
-        def read(plane: Any, byte: Any, unit: Any, values: Any, at: Any, count: Any) -> None:
-            for i in range(UINT(count)):
-                low, high = plane[byte + UINT(2) * i], plane[byte + UINT(2) * i + UINT(1)]
-                values[at + i] = unit * np.float32(np.int16(low | np.int16(high) << 8))
-
-    return part(read)
+        for i in range(UINT(count)):
+            low, high = plane[byte + UINT(2) * i], plane[byte + UINT(2) * i + UINT(1)]
+            values[at + i] = unit * np.float32(np.int16(low | np.int16(high) << 8))
 
 
 @cache
 def _rows(bits: int) -> Any:
     """A kernel that writes rows; what it captures are constants, so compiled code is found again."""
-    read, read_run = _reader(bits), _run_reader(bits)
 
     def fill(
         mantissa: Any,
@@ -220,10 +199,12 @@ def _rows(bits: int) -> Any:
                     unit = _unit(e, bits)
                     start = of_m + first * stride
                     if dense and start & 7 == 0:
-                        read_run(mantissa, UINT(start >> 3), unit, values, UINT(at), end - first)
+                        _read_run(mantissa, UINT(start >> 3), unit, values, UINT(at), end - first, bits)
                     else:
                         for i in range(end - first):
-                            values[UINT(at + i)] = unit * np.float32(read(mantissa, start + i * stride))
+                            values[UINT(at + i)] = unit * np.float32(
+                                _read(mantissa, start + i * stride, bits)
+                            )
                     at += end - first
                     first = end
                 of_m += walk[1, -1]
@@ -238,7 +219,6 @@ def _rows(bits: int) -> Any:
 @cache
 def _panels(bits: int) -> Any:
     """A kernel that writes rows as columns of panels."""
-    read = _reader(bits)
 
     def fill(
         mantissa: Any,
@@ -277,7 +257,7 @@ def _panels(bits: int) -> Any:
                     start = of_m + first * stride
                     at = (block * depth + first * taps + tap * (end - first)) * width + column % width
                     for i in range(end - first):
-                        value = unit * np.float32(read(mantissa, start + i * stride))
+                        value = unit * np.float32(_read(mantissa, start + i * stride, bits))
                         flat[UINT(at + i * width)] = value
                     first = end
                 of_m += walk[1, -1]

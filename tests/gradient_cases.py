@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -43,30 +43,44 @@ class Case:
         return found
 
 
-def graph_of(case: Case) -> tuple[Graph, list[type]]:
-    """A graph from x0, x1, ... and the gradient g to y and dx0, dx1, ...; the classes of its forward ops."""
+def forward_of(case: Case) -> Graph:
+    """A graph from x0, x1, ... to y."""
     arguments = ", ".join(f"%x{i}: tensor<{_dims(shape)}f32>" for i, shape in enumerate(case.shapes))
     graph = Graph(parse_module(f"func.func @main({arguments}) {{\n func.return\n}}"))
     block = graph.main.body.block
     end = block.last_op
     assert isinstance(end, ReturnOp)
+    end.operands = [case.build(Builder(graph, end), *block.args)]
+    _finish(graph, {f"x{i}": value for i, value in enumerate(block.args)}, {"y": end.operands[0]})
+    return graph
+
+
+def graph_of(case: Case) -> tuple[Graph, list[type]]:
+    """A graph from x0, x1, ... and the gradient g to y and dx0, dx1, ...; the classes of its forward ops."""
+    graph = forward_of(case)
+    block = graph.main.body.block
+    *forward, end = block.ops
+    values, (y,) = list(block.args), end.operands
+    g = block.insert_arg(y.type, len(values))
     builder = Builder(graph, end)
-    values = list(block.args)
-    y = case.build(builder, *values)
-    forward = [op for op in block.ops if op is not end]
-    g = block.insert_arg(y.type, len(block.args))
     gradients = Gradients(builder, depending_on(values, forward))
     differentiate({y: g}, forward, gradients, GRADIENT_RULES)
-    found = []
-    for value in values:
+    inputs, outputs = {f"x{i}": value for i, value in enumerate(values)}, {"y": y}
+    for name, value in inputs.items():
         gradient = gradients.of(value)
-        found.append(builder.expand(builder.scalar(0), shape_of(value)) if gradient is None else gradient)
-    end.operands = [y, *found]
-    graph.main.function_type = FunctionType.from_lists(block.arg_types, end.operand_types)
-    names = [f"x{i}" for i in range(len(values))]
-    graph.main.attributes[INPUTS] = name_array((*names, "g"))
-    graph.main.attributes[OUTPUTS] = name_array(("y", *(f"d{name}" for name in names)))
+        if gradient is None:
+            gradient = builder.expand(builder.scalar(0), shape_of(value))
+        outputs[f"d{name}"] = gradient
+    end.operands = list(outputs.values())
+    _finish(graph, {**inputs, "g": g}, outputs)
     return graph, [type(op) for op in forward]
+
+
+def _finish(graph: Graph, inputs: Mapping[str, SSAValue], outputs: Mapping[str, SSAValue]) -> None:
+    types = [[value.type for value in values.values()] for values in (inputs, outputs)]
+    graph.main.function_type = FunctionType.from_lists(*types)
+    graph.main.attributes[INPUTS] = name_array(tuple(inputs))
+    graph.main.attributes[OUTPUTS] = name_array(tuple(outputs))
 
 
 def _dims(shape: tuple[int, ...]) -> str:

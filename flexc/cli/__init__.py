@@ -33,6 +33,9 @@ COMMANDS = {
     "diff": Entry("flexc.cli.diff:diff", "Show what two artefacts have different."),
     "trace": Entry("flexc.cli.trace:trace", "Write the simulated run of an artefact as a Chrome trace."),
     "report": Entry("flexc.cli.report:report", "Write an artefact's schedule as one HTML page."),
+    "plot": Entry(
+        "flexc.cli.plot:plot", "Draw rooflines, speed-ups and zero-setting errors as PNG, SVG or PDF."
+    ),
     "compare": Entry("flexc.cli.compare:compare_command", "Compare accelerators on models."),
     "reproduce": Entry("flexc.cli.reproduce:reproduce", "Run a published comparison again."),
     "sweep": Entry("flexc.cli.sweep:sweep", "Estimate many combinations of models, machines and policies."),

@@ -16,6 +16,7 @@ from flexc.analysis.sweeping.specification import load_sweep
 from flexc.analysis.sweeping.store import Store
 from flexc.analysis.sweeping.table import check_table, write_table
 from flexc.cli.progress import counting
+from flexc.figure_file import check_figure
 from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.sweep"
@@ -37,7 +38,7 @@ SECONDS_PER_HOUR = 3600
 @click.option("--ray-address", metavar="HOST:PORT", help="Cluster to join; one is started here without it.")
 @click.option(
     "--plot", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw cycles against energy with the Pareto front (PNG or SVG).",
+    help="Draw cycles against energy with the Pareto front (.png, .svg or .pdf).",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def sweep(
@@ -65,6 +66,8 @@ def sweep(
     """
     points = list(load_sweep(sweep_file).points())
     check_table(output)
+    if plot is not None:
+        check_figure(plot)
     run: Engine = in_process
     if engine == "ray":
         run = ray_cluster(jobs, ray_address)

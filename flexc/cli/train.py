@@ -13,6 +13,7 @@ import click
 from flexc.cli.progress import show_remark
 from flexc.cli.training_options import training_options
 from flexc.cli.training_progress import observing
+from flexc.figure_file import check_figure
 from flexc.options import BatchNorm, Profile, TrainingOptions
 from flexc.passes.differentiation.parts import micro_batches_of
 from flexc.training.learning_rate import LearningRate, Schedule
@@ -63,8 +64,8 @@ _COUNT = click.IntRange(min=1)
     help="Of the order of the examples and of stochastic rounding.",
 )  # fmt: skip
 @click.option(
-    "--plot", metavar="FILE.png", type=click.Path(path_type=Path),
-    help="Draw loss, accuracy, zero-setting errors and formats by epoch at the end (needs matplotlib).",
+    "--plot", metavar="FILE", type=click.Path(path_type=Path),
+    help="Draw loss, accuracy, zero-setting errors and formats by epoch at the end, as .png, .svg or .pdf.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Continue the run in RUN from its checkpoint.")
 @click.option(
@@ -163,6 +164,8 @@ def train_command(
       flexc train small.onnx --data mnist --profile fp32 --batchnorm fp32 -o run --resume
       flexc export run -o trained.onnx
     """
+    if plot is not None:
+        check_figure(plot)
     settings = RunSettings(
         model=str(model),
         data=data,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from flexc.diagnostics import error
-from flexc.output_file import write_file
-from flexc.training.metrics import read_epochs
+from flexc.figure_file import check_figure, count_epochs, write_figure
+from flexc.training.metrics import EpochMetrics, read_epochs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FIGURE_INCHES = (10, 7)
 CURVES = (
@@ -24,16 +27,17 @@ WIDTHS = (("bits_16", "FB24"), ("bits_8", "FB16"), ("bits_4", "FB12"))
 
 
 def plot_run(folder: Path, output: Path) -> None:
-    """Draws the run in ``folder`` into the PNG file ``output``.
+    """Draws the run in ``folder`` into the file ``output``.
 
-    Raises CompileError: FX560 without matplotlib, FX570 for a run without an epoch.
+    Raises CompileError: FX570 for a run without an epoch, and those of
+    :func:`~flexc.figure_file.write_figure`.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise error("FX560", "plots need matplotlib, which is missing", hint="pip install 'flexc[plot]'")
+    check_figure(output)
     rows = read_epochs(folder)
-    from matplotlib.figure import Figure
+    write_figure(output, FIGURE_INCHES, lambda figure: _draw(figure, rows))
 
-    figure = Figure(FIGURE_INCHES, layout="constrained")
+
+def _draw(figure: Figure, rows: Sequence[EpochMetrics]) -> None:
     axes = figure.subplots(2, 2).ravel()
     epochs = [row.epoch for row in rows]
     for ax, (title, curves) in zip(axes, CURVES, strict=False):
@@ -50,14 +54,11 @@ def plot_run(folder: Path, output: Path) -> None:
         axes[3].bar(epochs, counts, 1.0, bottom=below, label=label)
         below = [low + count for low, count in zip(below, counts, strict=True)]
     _finish(axes[3], "contractions by format", len(rows))
-    write_file(output, lambda path: figure.savefig(path, format="png", metadata={"Software": None}))
 
 
-def _finish(ax: Any, title: str, epochs: int) -> None:
+def _finish(ax: Axes, title: str, epochs: int) -> None:
     ax.set_title(title)
-    ax.set_xlabel("epoch")
-    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    ax.set_xlim(0.5, epochs + 0.5)
+    count_epochs(ax, epochs)
     ax.set_ylim(bottom=0)
     if ax.get_legend_handles_labels()[0]:
         ax.legend()

@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[2]
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"diagnostics", "numerics", "tensor_spec", "options", "array_files", "output_file", "versioned_json"}
+        {
+            *("diagnostics", "numerics", "tensor_spec", "options"),
+            *("array_files", "figure_file", "output_file", "versioned_json"),
+        }
     ),
     frozenset({"ir"}),
     frozenset({"importer", "precision", "target", "mapping", "cost", "datasets"}),
@@ -41,6 +44,8 @@ SAME_LAYER = {
     ("array_files", "diagnostics"),
     ("array_files", "output_file"),
     ("output_file", "diagnostics"),
+    ("figure_file", "diagnostics"),
+    ("figure_file", "output_file"),
     ("numerics", "diagnostics"),
 }
 """Pairs (importer, imported) of one layer that may meet."""

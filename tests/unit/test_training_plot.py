@@ -38,5 +38,5 @@ def test_a_run_without_an_epoch(tmp_path: Path) -> None:
 
 def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CompileError, match=r"FX560.*\n.*flexc\[plot\]"):
+    with pytest.raises(CompileError, match=r"FX555.*\n.*flexc\[plot\]"):
         plot_run(tmp_path, tmp_path / "a.png")

@@ -13,11 +13,12 @@ from flexc.versioned_json import versioned_json
 SCHEMA = "flexc.comparison"
 SCHEMA_VERSION = 1
 
-CLAIM_OF_SPEED = "1.5 to 5.3 times"
-CLAIM_OF_ENERGY = "2.4 to 7.0 times"
+CLAIMED_SPEED = (1.5, 5.3)
+CLAIMED_ENERGY = (2.4, 7.0)
 CLAIM = (
-    f"The FlexBlock paper claims {CLAIM_OF_SPEED} the speed and {CLAIM_OF_ENERGY} the energy efficiency of "
-    "other training accelerators. That is its claim, not a figure of this comparison."
+    f"The FlexBlock paper claims {CLAIMED_SPEED[0]} to {CLAIMED_SPEED[1]} times the speed and "
+    f"{CLAIMED_ENERGY[0]} to {CLAIMED_ENERGY[1]} times the energy efficiency of other training accelerators. "
+    "That is its claim, not a figure of this comparison."
 )
 ACCURACY = {
     "FB12": "docs/training_results.md has the accuracy that training in 4-bit mantissas reached",

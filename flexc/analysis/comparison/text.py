@@ -44,7 +44,7 @@ def notes(comparison: Comparison) -> list[str]:
     if comparison.ratios:
         found += [
             f"Ratios: above 1 the first target is ahead; {comparison.batchnorm} batch norm on both sides; "
-            f"equal: {_iso_words(comparison.iso)}.",
+            f"equal: {iso_words(comparison.iso)}.",
             comparison.claim,
         ]
     if comparison.ratios and comparison.varied:
@@ -60,7 +60,8 @@ def range_text(found: Range) -> str:
     return f"{found.nominal:.2f} ({found.low:.2f}-{found.high:.2f})"
 
 
-def _iso_words(iso: str) -> str:
+def iso_words(iso: str) -> str:
+    """What is equal on both sides, in words."""
     words = {"datapath": "area of the whole datapath", "multipliers": "area of the multipliers"}
     equal = words.get(iso, "arrays as their files have them")
     return f"{equal}, buffer bytes, DRAM, vector lanes"

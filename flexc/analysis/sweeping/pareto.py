@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flexc.diagnostics import error
-from flexc.output_file import write_file
+from flexc.figure_file import literal, write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 OBJECTIVES = ("cycles", "energy_uj", "datapath_um2")
 """What less is better of; accuracy is none of it."""
@@ -39,16 +42,16 @@ def pareto_front(rows: Sequence[Row]) -> list[bool]:
 
 
 def plot_pareto(path: Path, rows: Sequence[Row]) -> None:
-    """Cycles against energy (PNG or SVG), a panel for each work, an area a marker's size, the front joined.
+    """Cycles against energy, a panel for each work, an area a marker's size, the front joined.
 
-    Raises CompileError FX588 without matplotlib.
+    Raises CompileError: those of :func:`~flexc.figure_file.write_figure`.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as cause:
-        raise error("FX588", "plots need the package matplotlib", hint="pip install 'flexc[plot]'") from cause
     works = list(dict.fromkeys(workload_of(row) for row in rows if _costs(row) is not None))
-    figure = Figure(figsize=(6, 4 * max(1, len(works))), layout="constrained")
+    panels = max(1, len(works))
+    write_figure(path, (6, 4 * panels), lambda figure: _draw(figure, rows, works))
+
+
+def _draw(figure: Figure, rows: Sequence[Row], works: Sequence[tuple[object, ...]]) -> None:
     panels = figure.subplots(max(1, len(works)), squeeze=False)[:, 0]
     on_front = pareto_front(rows)
     for panel, work in zip(panels, works, strict=False):
@@ -61,7 +64,7 @@ def plot_pareto(path: Path, rows: Sequence[Row]) -> None:
         for row, (cycles, energy, area), best in mine:
             size = 20 + 180 * (area / largest if largest else 0.0)
             panel.scatter([cycles], [energy], s=size, alpha=0.6, edgecolors="black" if best else "none")
-            label = f"{Path(str(row['target'])).stem}, {Path(str(row['policy'])).stem}"
+            label = literal(f"{Path(str(row['target'])).stem}, {Path(str(row['policy'])).stem}")
             panel.annotate(label, (cycles, energy), fontsize=7, xytext=(4, 4), textcoords="offset points")
         front = sorted(costs[:2] for _, costs, best in mine if best)
         panel.plot(*zip(*front, strict=True), color="black", linewidth=0.8)
@@ -70,12 +73,8 @@ def plot_pareto(path: Path, rows: Sequence[Row]) -> None:
         panel.set(
             xscale="log", yscale="log", xlabel="cycles (assumed machine)", ylabel="energy, uJ (assumed)"
         )
-        panel.set_title(
-            f"{Path(str(model)).stem}, {step}, batch {batch}; marker size: datapath area", fontsize=9
-        )
-    write_file(
-        path, lambda file: figure.savefig(file, format=path.suffix.removeprefix(".") or "png", dpi=150)
-    )
+        name = literal(Path(str(model)).stem)
+        panel.set_title(f"{name}, {step}, batch {batch}; marker size: datapath area", fontsize=9)
 
 
 def _costs(row: Row) -> tuple[float, float, float] | None:

@@ -1,0 +1,1 @@
+"""Figures for papers: rooflines, speed-ups, zero-setting errors."""

@@ -1,7 +1,8 @@
 """Where the energy of a program goes, by group and component.
 
-Contractions are closed forms of their mappings; DRAM is what the simulation moved. Converter, vector unit and
-LightNorm unit are left out. Every energy is the target's assumption.
+Contractions are closed forms of their mappings; DRAM is what the simulation moved; converter, vector unit and
+LightNorm unit are the cycles that the simulation has them at work, on all of their lanes. Dequantizations,
+which a core does, are left out. Every energy is the target's assumption.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from flexc.ir.placement import group_of
 from flexc.ir.program import Graph
 from flexc.mapping.problem import ContractionProblem
 from flexc.passes.map_contractions import mappings_of, problems_of
-from flexc.schedule import Schedule
+from flexc.schedule import GroupSchedule, Schedule
 from flexc.scheduling import CONTRACTIONS
 from flexc.target.machine import Target
 
@@ -31,8 +32,11 @@ COMPONENTS = {
     "accumulators": "accumulators",
     "transfer_buffers": "buffers of transfers",
     "dram": "DRAM",
+    "converters": "converter",
+    "vector": "vector unit",
+    "lightnorm": "LightNorm unit",
 }
-"""Fields of :class:`~flexc.cost.energy.ContractionEnergy` in words."""
+"""Fields of :class:`~flexc.cost.energy.ContractionEnergy`, and the engines beside the cores, in words."""
 
 
 def energy_breakdown(graph: Graph, schedule: Schedule, target: Target) -> dict[int, Mapping[str, float]]:
@@ -48,7 +52,23 @@ def energy_breakdown(graph: Graph, schedule: Schedule, target: Target) -> dict[i
         transfers = dram_energy(target, moved)
         found[group.index]["dram"] = transfers.dram
         found[group.index]["transfer_buffers"] = transfers.buffers
+        found[group.index] |= _of_engines(group, target)
     return dict(found)
+
+
+def _of_engines(group: GroupSchedule, target: Target) -> dict[str, float]:
+    """Energy of what a group does outside of the cores, from the cycles at work."""
+    table = target.energy
+    per_cycle = {
+        "converters": target.converter_elements_per_cycle * table.converter_element_pj.value,
+        "vector": target.vector_elements_per_cycle * table.vector_lane_cycle_pj.value,
+        "lightnorm": target.lightnorm_elements_per_cycle * table.lightnorm_element_pj.value,
+    }
+    engines = {"converters": "converter", "vector": "vector", "lightnorm": "lightnorm"}
+    return {
+        name: group.engines[engine].busy_cycles * per_cycle[name] if engine in group.engines else 0.0
+        for name, engine in engines.items()
+    }
 
 
 def mappings_by_group(graph: Graph) -> dict[int, list[tuple[ContractionProblem, LoopNest]]]:

@@ -97,14 +97,15 @@ def energy_figure(schedule: Schedule, energies: Mapping[int, Mapping[str, float]
         amounts = [by_layer[layer][name] / 1e6 for layer in chosen]
         figure.add_bar(x=chosen, y=amounts, row=1, col=2, **style)
     title = f"Energy ({assumed(schedule.target)})"
-    figure.update_layout(barmode="stack", title=title, margin={**MARGIN, "b": 140})
+    legend = {"font": {"size": 10}, "tracegroupgap": 0}
+    figure.update_layout(barmode="stack", title=title, margin={**MARGIN, "b": 140}, legend=legend)
     figure.update_yaxes(title="uJ", row=1, col=1)
     return figure
 
 
 COLOURS = (
     *("#4c78a8", "#9ecae9", "#72b7b2", "#f58518", "#ffbf79", "#b279a2"),
-    *("#79706e", "#54a24b", "#e45756", "#d8b5a5"),
+    *("#79706e", "#54a24b", "#e45756", "#d8b5a5", "#eeca3b", "#439894", "#9d755d"),
 )
 
 

@@ -119,7 +119,7 @@ def _summary(program: Program, energies: Mapping[int, Mapping[str, float]], assu
         ("multipliers at work in all cycles", f"{schedule.end_to_end_utilization:.1%}", assumed),
         ("DRAM read", byte_text(schedule.read_bytes), assumed),
         ("DRAM written", byte_text(schedule.written_bytes), assumed),
-        ("energy of contractions and DRAM", f"{energy / 1e6:,.2f} uJ", assumed),
+        ("energy", f"{energy / 1e6:,.2f} uJ", assumed),
         ("instructions", f"{schedule.instructions:,}", assumed),
     )
     for name, value, basis in figures_of_program:

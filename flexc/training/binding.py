@@ -39,11 +39,19 @@ class Binding:
 
     def inputs_of(self, examples: Examples) -> dict[str, Array]:
         """The inputs of the model for a batch of examples."""
-        found = {name: examples.inputs[array] for name, array in self.arrays.items()}
-        if self.labelled is not None:
-            assert examples.labels is not None
-            found[self.labelled] = examples.labels
-        return {name: array.astype(self.dtypes[name], copy=False) for name, array in found.items()}
+        names = [*self.arrays, *([] if self.labelled is None else [self.labelled])]
+        return {name: self.array(examples, name).astype(self.dtypes[name], copy=False) for name in names}
+
+    def array(self, examples: Examples, name: str) -> Array:
+        """What the input ``name`` takes, as the examples have it."""
+        if name != self.labelled:
+            return examples.inputs[self.arrays[name]]
+        assert examples.labels is not None
+        return examples.labels
+
+    def array_name(self, name: str, data: DataSet) -> str:
+        """The name in ``data`` of what the input ``name`` takes."""
+        return data.label if name == self.labelled else self.arrays[name]
 
     def shapes(self, data: DataSet) -> dict[str, Shape]:
         """The shape of one example of each input."""
@@ -142,11 +150,9 @@ class _Matching:
 
     def _unfit(self, message: str) -> CompileError:
         inputs = ", ".join(f"'{one.name}' {one.element} {one.describe()}" for one in self.inputs.values())
-        arrays = ", ".join(
-            f"'{name}' {array.dtype} {['N', *array.shape[1:]]}".replace("'N'", "N")
-            for name, array in self.data.train.inputs.items()
-        )
-        labels = "" if self.data.train.labels is None else f", labels '{self.data.label}'"
+        arrays = ", ".join(_described(*item) for item in self.data.train.inputs.items())
+        given = self.data.train.labels
+        labels = "" if given is None else f", labels {_described(self.data.label, given)}"
         return error(
             "FX563",
             message,
@@ -158,3 +164,8 @@ class _Matching:
 
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
+
+
+def _described(name: str, array: Array) -> str:
+    extents = "".join(f", {extent}" for extent in array.shape[1:])
+    return f"'{name}' {array.dtype} [N{extents}]"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from xdsl.ir import SSAValue
 
 from flexc.datasets.arrays import DataSet, Examples
 from flexc.diagnostics import CompileError, Place, error
-from flexc.ir import nn
-from flexc.ir.program import Graph
 from flexc.ir.shapes import Shape, TensorSpec
-from flexc.ir.tensor_op import spec_of
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.signature import LABELS, TARGETS
 
@@ -101,35 +97,3 @@ def _rest(extents: Sequence[int]) -> str:
 
 def _unfit(message: str, place: Place) -> CompileError:
     return error("FX563", message, place=place, hint="see --loss and --label")
-
-
-def check_indices(graph: Graph, data: DataSet, arrays: Mapping[str, str]) -> None:
-    """CompileError FX563 for integers of the data that lead beyond the table which the model looks up.
-
-    ``arrays``: the array of each input that is not the labels'.
-    """
-    for name, argument in zip(graph.input_names, graph.main.body.block.args, strict=True):
-        extents = _tables(argument)
-        if name not in arrays or not extents:
-            continue
-        for examples in (data.train, data.test):
-            given = examples.inputs[arrays[name]]
-            if int(given.min()) < -min(extents) or int(given.max()) >= min(extents):
-                raise error(
-                    "FX563",
-                    f"'{arrays[name]}' of '{data.name}' goes from {given.min()} to {given.max()}; the table "
-                    f"that the model looks it up in has {min(extents)} entries",
-                    place=Place(graph.file),
-                )
-
-
-def _tables(indices: SSAValue) -> list[int]:
-    """Extents that gathers by ``indices`` may reach."""
-    found = []
-    for use in indices.uses:
-        op = use.operation
-        if isinstance(op, nn.GatherOp) and op.indices is indices:
-            found.append(spec_of(op.x.type).shape[int(op.axis.value.data)])
-        elif isinstance(op, nn.ReshapeOp | nn.CastOp):
-            found += _tables(op.out)
-    return found

@@ -29,7 +29,8 @@ from flexc.passes.pipelines import (
 )
 from flexc.program import Program
 from flexc.training.binding import Binding, bind
-from flexc.training.labels import LabelUse, check_indices, label_use
+from flexc.training.integer_inputs import check_integers
+from flexc.training.labels import LabelUse, label_use
 from flexc.training.signals import Signal
 from flexc.training.step import StepPrograms, TrainingStep
 from flexc.training.trained_graph import trained_graph
@@ -89,7 +90,7 @@ def load_trained_model(path: Path, data: DataSet, *, batch: int, options: Traini
     binding = bind(path, data, loss, rows)
     shapes = {name: (rows, *shape) for name, shape in binding.shapes(data).items()}
     forward = load_forward(path, shapes)
-    check_indices(forward, data, binding.arrays)
+    check_integers(forward, data, binding)
     name, output = loss_output(forward, loss, options.output)
     labels = label_use(spec_of(output.type), data, loss, place)
     parts = (Part.STEP,) if options.micro_batches == 1 else (Part.GRADIENTS, Part.UPDATE)

@@ -309,6 +309,10 @@ def test_a_run_by_targets_or_by_the_models_own_loss(tmp_path: Path) -> None:
     found = rows(tmp_path / "own")
     assert float(found[-1]["test_loss"]) < 0.7 * float(found[0]["train_loss"])
     assert (found[-1]["test_accuracy"], found[-1]["train_accuracy"]) == ("", "")
+    np.savez(tmp_path / "data.npz", x=inputs, labels=inputs[:, :3].argmax(axis=1) - 1)
+    result = train(tmp_path, tmp_path / "beyond", "--loss", "output")
+    assert (result.exit_code, "error[FX563]" in result.output) == (1, True)
+    assert not (tmp_path / "beyond").exists()
 
     b = GraphBuilder("targets", 0)
     onnx.save(b.model({b.linear(b.input("x", ("n", 4)), (4, 2), "fc"): ("n", 2)}), tmp_path / "m.onnx")

@@ -10,7 +10,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 help:
 	@echo "make demo        compile and run the trained text-direction classifier, in every precision"
 	@echo "make test        the quick tests"
-	@echo "make test-extra  the slow tests and those that need torch, Chromium or Ray"
+	@echo "make test-extra  the slow tests and those that need torch, Chromium, Ray or perfetto"
 	@echo "make check       ruff, mypy, and the wheel in an empty environment"
 	@echo "make format      let ruff rewrite the sources"
 
@@ -21,17 +21,17 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.extra: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -e '.[torch,browser,cluster]'
+	$(BIN)/python -m pip install --quiet -e '.[torch,browser,cluster,perfetto]'
 	touch $@
 
 demo: $(VENV)/.installed
 	$(BIN)/flexc demo -o demo-out
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n 2 -q -m "not slow and not torch and not browser"
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not torch and not browser and not perfetto"
 
 test-extra: $(VENV)/.installed $(VENV)/.extra
-	$(BIN)/python -m pytest -n 2 -q -m "slow or torch or browser"
+	$(BIN)/python -m pytest -n 2 -q -m "slow or torch or browser or perfetto"
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .

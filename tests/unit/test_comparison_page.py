@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flexc.analysis.comparison.manifest import load_manifest, manifest_names
-from flexc.analysis.comparison.matrices import (
-    energy_of,
-    mean_matrix,
-    pass_matrix,
-    ratio_matrix,
-    speed_of,
-)
 from flexc.analysis.comparison.result import Comparison
 from flexc.analysis.comparison.run import compare
 from flexc.analysis.comparison.text import arrays, lightnorm_share
 from tests.accuracy_card import replaced
+from tests.comparison_tables import (
+    energy_of,
+    iso_table,
+    mean_matrix,
+    pass_matrix,
+    ratio_matrix,
+    speed_of,
+    varied_table,
+)
 from tests.conftest import Golden
 from tests.json_schema import violations
 
@@ -48,27 +49,6 @@ def page_tables() -> dict[str, list[str]]:
         "varied": varied_table(found),
         "lightnorm": lightnorm_share(stored("lightnorm")).markdown(),
     }
-
-
-def iso_table(found: list[Comparison]) -> list[str]:
-    """Geometric means of speed-ups under each way of holding things equal."""
-    against = list(dict.fromkeys(row.against for row in found[0].means))
-    header = ["equal", "batch norm", "policy", *against]
-    rows = ["| " + " | ".join(header) + " |", "|---|---|---|" + "---:|" * len(against)]
-    for one in found:
-        for policy in dict.fromkeys(row.policy for row in one.means):
-            means = {row.against: row.speedup.nominal for row in one.means if row.policy == policy}
-            cells = " | ".join(f"{means[each]:.2f}" for each in against)
-            rows.append(f"| {one.iso} | {one.batchnorm} | {policy} | {cells} |")
-    return rows
-
-
-def varied_table(found: Comparison) -> list[str]:
-    """How many rows have their least, and their greatest, speed-up at each variation."""
-    lows = Counter(row.speedup.low_at for row in found.ratios)
-    highs = Counter(row.speedup.high_at for row in found.ratios)
-    rows = ["| parameter | least | greatest |", "|---|---:|---:|"]
-    return [*rows, *(f"| {at} | {lows[at]} | {highs[at]} |" for at in found.varied)]
 
 
 def test_tables(golden: Golden) -> None:

@@ -1,12 +1,24 @@
-"""Ratios of a comparison with a column for each machine; rows where the first target fares worst on top."""
+"""The tables of docs/comparison.md: a column a machine, rows where the first target fares worst on top.
+
+A policy that costs accuracy links what training reached with it.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
-from flexc.analysis.comparison.result import Comparison, MeanRow, Range, RatioRow, geometric_mean
+from flexc.analysis.comparison.result import (
+    ACCURACY,
+    Comparison,
+    MeanRow,
+    Range,
+    RatioRow,
+    geometric_mean,
+)
 from flexc.analysis.comparison.text import ResultTable, range_text
 
+TRAINED = "training_results.md"
 Pick = Callable[[RatioRow | MeanRow], Range]
 
 
@@ -29,7 +41,7 @@ def ratio_matrix(comparison: Comparison, pick: Pick) -> ResultTable:
     return ResultTable(
         "by model and policy",
         ("model", "policy", *against),
-        tuple(((*key, *_cells(rows, against, pick))) for key, rows in found),
+        tuple((model, _linked(policy), *_cells(rows, against, pick)) for (model, policy), rows in found),
         len(against),
     )
 
@@ -43,7 +55,7 @@ def mean_matrix(comparison: Comparison, pick: Pick) -> ResultTable:
     return ResultTable(
         "geometric means",
         ("policy", *against),
-        tuple((policy, *_cells(rows, against, pick)) for policy, rows in found),
+        tuple((_linked(policy), *_cells(rows, against, pick)) for policy, rows in found),
         len(against),
     )
 
@@ -66,8 +78,33 @@ def pass_matrix(comparison: Comparison) -> ResultTable:
                 )
                 for other in against
             )
-            rows.append((policy, each, *(f"{cell:.2f}" for cell in cells)))
+            rows.append((_linked(policy), each, *(f"{cell:.2f}" for cell in cells)))
     return ResultTable("by pass", ("policy", "pass", *against), tuple(rows), len(against))
+
+
+def iso_table(found: Sequence[Comparison]) -> list[str]:
+    """Geometric means of speed-ups under each way of holding things equal."""
+    against = _against(found[0].means)
+    header = ["equal", "batch norm", "policy", *against]
+    rows = ["| " + " | ".join(header) + " |", "|---|---|---|" + "---:|" * len(against)]
+    for one in found:
+        for policy in dict.fromkeys(row.policy for row in one.means):
+            means = {row.against: row.speedup.nominal for row in one.means if row.policy == policy}
+            cells = " | ".join(f"{means[each]:.2f}" for each in against)
+            rows.append(f"| {one.iso} | {one.batchnorm} | {_linked(policy)} | {cells} |")
+    return rows
+
+
+def varied_table(found: Comparison) -> list[str]:
+    """How many rows have their least, and their greatest, speed-up at each variation."""
+    lows = Counter(row.speedup.low_at for row in found.ratios)
+    highs = Counter(row.speedup.high_at for row in found.ratios)
+    rows = ["| parameter | least | greatest |", "|---|---:|---:|"]
+    return [*rows, *(f"| {at} | {lows[at]} | {highs[at]} |" for at in found.varied)]
+
+
+def _linked(policy: str) -> str:
+    return f"[{policy}]({TRAINED})" if any(policy.startswith(key) for key in ACCURACY) else policy
 
 
 def _against(rows: Sequence[RatioRow | MeanRow]) -> tuple[str, ...]:

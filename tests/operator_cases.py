@@ -90,11 +90,13 @@ class OperatorCase:
         return build([*nodes, node, *behind], self.inputs(), constants, opset=self.opset)
 
 
-def _integers(*values: int) -> Array:
+def integers(*values: int) -> Array:
+    """A vector of int64."""
     return np.array(values, np.int64)
 
 
-def _scalar(value: float) -> Array:
+def scalar(value: float) -> Array:
+    """An fp32 of rank 0."""
     return np.array(value, np.float32)
 
 
@@ -108,28 +110,31 @@ LOGIC = OperatorCase(((3, 4), (4,)), compared=True, untrained=Untrained.TRUTH_VA
 KNOWN = OperatorCase(untrained=Untrained.KNOWN_OPERANDS)
 LABELS = {"labels": np.array([[0, 2], [1, -100], [2, 2]])}
 
-_BATCH_NORM = OperatorCase(
+_NORMED = OperatorCase(
     ((4, 3, 3, 2), (3,), (3,)),
     {"mean": np.zeros(3, np.float32), "var": np.ones(3, np.float32)},
     {"epsilon": 0.01},
 )
+BATCH_NORM = replace(
+    _NORMED,
+    in_onnx=("BatchNormalization", replace(_NORMED, attributes={"epsilon": 0.01, "training_mode": 1})),
+)
 _KEPT = numerics.random_bits((6, 8), seed=0, stream=4096 + 4095) >= 1 << 14
 """Of the first dropout in step 1 (numerics specification, section 3.8)."""
+DROPOUT = OperatorCase(
+    ((6, 8),),
+    {"ratio": scalar(0.25)},
+    in_onnx=("Mul", OperatorCase(((6, 8),), {"mask": np.asarray(_KEPT / 0.75, np.float32)})),
+)
 
 OPERATOR_CASES: Mapping[str, OperatorCase] = {
     "Abs": UNARY,
     "Add": BROADCAST,
     "And": LOGIC,
     "AveragePool": OperatorCase(IMAGES, attributes={**POOL, "count_include_pad": 1}),
-    "BatchNormalization": replace(
-        _BATCH_NORM,
-        in_onnx=(
-            "BatchNormalization",
-            replace(_BATCH_NORM, attributes={**_BATCH_NORM.attributes, "training_mode": 1}),
-        ),
-    ),
+    "BatchNormalization": BATCH_NORM,
     "Cast": OperatorCase(attributes={"to": onnx.TensorProto.FLOAT}),
-    "Clip": OperatorCase(constants={"low": _scalar(-0.75), "high": _scalar(1.25)}),
+    "Clip": OperatorCase(constants={"low": scalar(-0.75), "high": scalar(1.25)}),
     "Concat": OperatorCase(((2, 3), (2, 2), (2, 1)), attributes={"axis": 1}),
     "Constant": OperatorCase((), attributes={"value_floats": [1.0, 2.0]}, untrained=Untrained.NO_ELEMENTS),
     "ConstantOfShape": KNOWN,
@@ -137,15 +142,11 @@ OPERATOR_CASES: Mapping[str, OperatorCase] = {
         ((2, 4, 5, 4), (6, 2, 3, 2), (6,)), attributes={"strides": [2, 1], "pads": [1, 0, 1, 1], "group": 2}
     ),
     "Div": OperatorCase(((3, 1, 5), (4, 1)), low=0.5, high=3.0),
-    "Dropout": OperatorCase(
-        ((6, 8),),
-        {"ratio": _scalar(0.25)},
-        in_onnx=("Mul", OperatorCase(((6, 8),), {"mask": np.asarray(_KEPT / 0.75, np.float32)})),
-    ),
+    "Dropout": DROPOUT,
     "Equal": TRUTH,
     "Erf": UNARY,
     "Exp": UNARY,
-    "Expand": OperatorCase(((3, 1),), {"shape": _integers(2, 1, 4)}),
+    "Expand": OperatorCase(((3, 1),), {"shape": integers(2, 1, 4)}),
     "Flatten": OperatorCase(((2, 3, 4),), attributes={"axis": 2}),
     "Floor": OperatorCase(untrained=Untrained.STEPS),
     "Gather": OperatorCase(((3, 4),), {"indices": np.array([[1, 3], [-1, 1]])}, {"axis": 1}),
@@ -180,17 +181,17 @@ OPERATOR_CASES: Mapping[str, OperatorCase] = {
     "NonZero": KNOWN,
     "Not": OperatorCase(compared=True, untrained=Untrained.TRUTH_VALUES),
     "Or": LOGIC,
-    "Pad": OperatorCase(((3, 4),), {"pads": _integers(0, 2, -1, 1), "value": _scalar(3)}),
+    "Pad": OperatorCase(((3, 4),), {"pads": integers(0, 2, -1, 1), "value": scalar(3)}),
     "Pow": OperatorCase(((3, 1, 5), (4, 1)), low=0.4, high=2.5),
     "Range": OperatorCase(((), (), ()), untrained=Untrained.KNOWN_OPERANDS),
     "Reciprocal": POSITIVE,
-    "ReduceMax": OperatorCase(((3, 4, 2),), {"axes": _integers(0, 2)}),
-    "ReduceMean": OperatorCase(((3, 4, 2),), {"axes": _integers(1)}, {"keepdims": 0}),
+    "ReduceMax": OperatorCase(((3, 4, 2),), {"axes": integers(0, 2)}),
+    "ReduceMean": OperatorCase(((3, 4, 2),), {"axes": integers(1)}, {"keepdims": 0}),
     "ReduceMin": KNOWN,
     "ReduceProd": KNOWN,
-    "ReduceSum": OperatorCase(((3, 4, 2),), {"axes": _integers(0, -1)}),
+    "ReduceSum": OperatorCase(((3, 4, 2),), {"axes": integers(0, -1)}),
     "Relu": UNARY,
-    "Reshape": OperatorCase(((3, 4),), {"shape": _integers(2, -1)}),
+    "Reshape": OperatorCase(((3, 4),), {"shape": integers(2, -1)}),
     "Resize": OperatorCase(
         IMAGES,
         {"roi": np.zeros(0, np.float32), "scales": np.array([1, 1, 2, 1.5], np.float32)},
@@ -201,19 +202,19 @@ OPERATOR_CASES: Mapping[str, OperatorCase] = {
     "Size": OperatorCase(is_loss=True, untrained=Untrained.NO_ELEMENTS),
     "Slice": OperatorCase(
         ((3, 6),),
-        {"starts": _integers(4), "ends": _integers(-7), "axes": _integers(1), "steps": _integers(-2)},
+        {"starts": integers(4), "ends": integers(-7), "axes": integers(1), "steps": integers(-2)},
     ),
     "Softmax": OperatorCase(((3, 4, 2),), attributes={"axis": 1}),
     "SoftmaxCrossEntropyLoss": OperatorCase(((3, 4, 2),), LABELS, {"ignore_index": -100}, is_loss=True),
-    "Split": OperatorCase(((3, 5),), {"split": _integers(2, 3)}, {"axis": 1}, outputs=("first", "y")),
+    "Split": OperatorCase(((3, 5),), {"split": integers(2, 3)}, {"axis": 1}, outputs=("first", "y")),
     "Sqrt": POSITIVE,
-    "Squeeze": OperatorCase(((3, 1, 4),), {"axes": _integers(1)}),
+    "Squeeze": OperatorCase(((3, 1, 4),), {"axes": integers(1)}),
     "Sub": BROADCAST,
     "Sum": OperatorCase(((3, 4), (4,), (3, 1))),
     "Tanh": UNARY,
-    "Tile": OperatorCase(constants={"repeats": _integers(2, 1)}, untrained=Untrained.KNOWN_OPERANDS),
+    "Tile": OperatorCase(constants={"repeats": integers(2, 1)}, untrained=Untrained.KNOWN_OPERANDS),
     "Transpose": OperatorCase(((2, 3, 4),), attributes={"perm": [1, 2, 0]}),
-    "Unsqueeze": OperatorCase(((3, 4),), {"axes": _integers(0, 2)}),
+    "Unsqueeze": OperatorCase(((3, 4),), {"axes": integers(0, 2)}),
     "Upsample": OperatorCase(IMAGES, {"scales": np.array([1, 1, 2, 3], np.float32)}, opset=9),
     "Where": OperatorCase(
         ((3, 4), (4,)),

@@ -20,8 +20,6 @@ from flexc.ir.tensor_op import spec_of
 from flexc.training.binding import Binding
 
 Array: TypeAlias = npt.NDArray[Any]
-
-
 _MOVEMENT = nn.CastOp | nn.ExpandOp | nn.ReshapeOp | nn.SliceOp | nn.TransposeOp
 """Ops whose results have no other elements than their operand."""
 

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import FunctionType
 from xdsl.dialects.func import ReturnOp
 from xdsl.ir import SSAValue
 
-from flexc.diagnostics import Place, error
+from flexc.diagnostics import CompileError, Place, error
 from flexc.ir.program import INPUTS, OUTPUTS, PARAMETERS, STATE, Graph, name_array
 from flexc.ir.shapes import TensorSpec
 from flexc.ir.tensor_op import spec_of, tensor_type
@@ -37,15 +37,10 @@ class Signature:
     def argument(self, name: str, spec: TensorSpec) -> SSAValue:
         """A new argument behind the others.
 
-        Raises CompileError FX343 where the model has an input of that name.
+        Raises CompileError FX343 where the model has an input or a weight of that name.
         """
         if name in self._inputs:
-            raise error(
-                "FX343",
-                f"the training step has an input '{name}' of its own, and so has the model",
-                place=Place(self._graph.file),
-                hint="rename the model's input",
-            )
+            raise self._taken(name)
         self._inputs.append(name)
         block = self._graph.main.body.block
         made = block.insert_arg(tensor_type(spec), len(block.args))
@@ -53,7 +48,10 @@ class Signature:
         return made
 
     def parameter(self, key: str, constant: SSAValue) -> SSAValue:
-        """The argument that stands for a weight, whose first value is the store's."""
+        """The argument that stands for a weight, whose first value is the store's.
+
+        Raises CompileError FX343 where the step has an argument or a result of that name.
+        """
         self._parameters.append(key)
         return self._standing_for(key, constant)
 
@@ -63,7 +61,12 @@ class Signature:
         return self._standing_for(key, constant)
 
     def memory(self, key: str, like: SSAValue) -> SSAValue:
-        """An argument of the type of ``like`` that is zero in the first step."""
+        """An argument of the type of ``like`` that is zero in the first step.
+
+        Raises CompileError FX343 where the model has a weight of that name, if only a frozen one.
+        """
+        if key in self._graph.weights:
+            raise self._taken(key)
         spec = spec_of(like.type)
         zeros: NDArray[np.float32] = np.zeros(spec.shape, np.float32)
         self._graph.weights.add(key, zeros)
@@ -110,7 +113,17 @@ class Signature:
         for attribute, values in named:
             main.attributes[attribute] = name_array(tuple(values))
 
+    def _taken(self, name: str) -> CompileError:
+        return error(
+            "FX343",
+            f"the training step has '{name}' of its own, and so has the model",
+            place=Place(self._graph.file),
+            hint="rename the model's input or weight",
+        )
+
     def _standing_for(self, key: str, constant: SSAValue) -> SSAValue:
+        if key in self._results:
+            raise self._taken(key)
         made = self.argument(key, spec_of(constant.type))
         made.name_hint = constant.name_hint or hint_of(key)
         constant.replace_all_uses_with(made)

@@ -227,6 +227,25 @@ def test_an_input_of_a_name_that_the_step_needs() -> None:
         Differentiate(output="p").run(Graph(parse_module(text)))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("labels", {}),
+        ("loss", {}),
+        ("correct", {"part": "gradients"}),
+        ("w/velocity", {}),
+        ("w/velocity", {"freeze": "w/velocity"}),
+        ("w/gradient", {"freeze": "w/gradient", "part": "gradients"}),
+    ],
+)
+def test_a_weight_of_a_name_that_the_step_needs(name: str, options: dict[str, Any]) -> None:
+    graph = Graph(parse_module(TEXT.replace('"b"', f'"{name}"')))
+    for key, array in (("w", W), (name, B), ("half", HALF)):
+        graph.weights.add(key, array)
+    with pytest.raises(CompileError, match=f"FX343.*'{name}'"):
+        Differentiate(output="p", **options).run(graph)
+
+
 def test_statistics_that_are_computed() -> None:
     text = """
     func.func @main(%x: tensor<4x2xf32>, %v: tensor<2xf32>) -> tensor<4x2xf32>

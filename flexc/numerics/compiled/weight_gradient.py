@@ -31,6 +31,7 @@ def weight_grad_by_positions(
     """dw [O, C / group, kernel...]; ``batch_runs`` cut the images."""
     groups, channels, taps = geometry.group, geometry.w_shape[1], geometry.kernel
     outputs = geometry.w_shape[0] // groups
+    depthwise = outputs == channels == 1
     none = (0,) * len(taps)
     left = _Operand.of(g.values, none, none, dtype, 0)
     right = _Operand.of(x.values, geometry.pads_begin, geometry.pads_end, FP32, panel_width(dtype))
@@ -38,10 +39,10 @@ def weight_grad_by_positions(
     at_output = box_offsets(geometry.y_spatial, left.strides, (1,) * len(taps))
     at_window = box_offsets(geometry.y_spatial, right.strides, geometry.stride)
 
-    merged = taps[-1] if groups == 1 and geometry.dilation[-1] == 1 else 1
+    merged = taps[-1] if groups == 1 and not depthwise and geometry.dilation[-1] == 1 else 1
     apart = (*taps[:-1], taps[-1] // merged)
     at_tap = np.add.outer(at_window, box_offsets(apart, right.strides, geometry.dilation))
-    if outputs == channels == 1:
+    if depthwise:
         by_tap = np.zeros((prod(apart), groups), np.float32)
         sums = np.empty(groups, dtype)
         _correlate_channels(

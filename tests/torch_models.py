@@ -49,8 +49,10 @@ _OPS: Mapping[str, Callable[..., Tensor]] = {
     "Add": lambda t, a, x, y: x + y,
     "BatchNormalization": _batch_norm,
     "Conv": _conv,
+    "Div": lambda t, a, x, y: x / y,
+    "Erf": lambda t, a, x: t.erf(x),
     "Flatten": lambda t, a, x: x.flatten(1),
-    "Gather": lambda t, a, x, indices: x[indices],
+    "Gather": lambda t, a, x, indices: x[(slice(None),) * a.get("axis", 0) + (indices,)],
     "Gemm": lambda t, a, x, w, bias: x @ w.T + bias,
     "GlobalAveragePool": lambda t, a, x: x.mean((2, 3), keepdim=True),
     "HardSwish": lambda t, a, x: t.nn.functional.hardswish(x),
@@ -63,5 +65,6 @@ _OPS: Mapping[str, Callable[..., Tensor]] = {
     "Reshape": lambda t, a, x, shape: x.reshape(shape.tolist()),
     "Sigmoid": lambda t, a, x: t.sigmoid(x),
     "Softmax": lambda t, a, x: t.softmax(x, a["axis"]),
+    "Tanh": lambda t, a, x: t.tanh(x),
     "Transpose": lambda t, a, x: x.permute(a["perm"]),
 }

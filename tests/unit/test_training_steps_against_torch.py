@@ -17,15 +17,42 @@ from flexc.passes.differentiate import Differentiate
 from flexc.passes.differentiation.loss import Loss
 from flexc.passes.differentiation.optimizer import OptimizerName
 from models.graph_builder import GraphBuilder
+from models.make_small_mobilenet import make_small_mobilenet
+from models.make_small_resnet import make_small_resnet
+from models.make_transformer import make_bert
 from tests import torch_models
 from tests.training_models import small_mobilenet, small_resnet, small_transformer
 from tests.training_steps import Trainer, trainer
 
 pytestmark = pytest.mark.torch
+BATCH = 6
+
+
+def begun(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model for a batch that it leaves open, with shifts of batch norms that are no longer 0.
+
+    With a shift of 0, a scale that only reaches another batch norm has no gradient but rounding.
+    """
+    for value in (*model.graph.input, *model.graph.output):
+        for extent in value.type.tensor_type.shape.dim:
+            if extent.HasField("dim_param"):
+                extent.dim_value = BATCH
+    rng = np.random.default_rng(8)
+    for one in model.graph.initializer:
+        if one.name.endswith(".bn.bias"):
+            shift = rng.uniform(-0.5, 0.5, one.dims).astype(np.float32)
+            one.CopyFrom(onnx.numpy_helper.from_array(shift, one.name))
+    return model
+
+
 MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "mobilenet": small_mobilenet,
     "resnet": small_resnet,
     "transformer": small_transformer,
+    # As they are shipped, smaller.
+    "bert": lambda: make_bert(batch=BATCH, length=5, layers=2, width=16, vocabulary=7, classes=4),
+    "shipped mobilenet": lambda: begun(make_small_mobilenet(size=16, channels=3, width=8)),
+    "shipped resnet": lambda: begun(make_small_resnet(size=16, channels=3, widths=(4, 8, 12))),
 }
 STEPS = 3
 TOLERANCE = 1e-4

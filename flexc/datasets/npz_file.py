@@ -72,6 +72,8 @@ def _checked(path: Path, array: Array, name: str) -> Array:
     if not array.ndim or (array.dtype != np.float32 and array.dtype.kind not in "iu"):
         raise _unfit(path, f"'{name}' is {array.dtype} {list(array.shape)}, not float32 or integers [N, ...]")
     if array.dtype.kind in "iu":
+        if array.size and int(array.max()) > np.iinfo(np.int64).max:
+            raise _unfit(path, f"'{name}' holds {array.max()}, which is no int64")
         return np.ascontiguousarray(array, np.int64)
     if not np.isfinite(array).all():
         raise _unfit(path, f"'{name}' holds a NaN or an infinity")

@@ -25,7 +25,7 @@ _MOVEMENT = nn.CastOp | nn.ExpandOp | nn.ReshapeOp | nn.SliceOp | nn.TransposeOp
 
 
 def check_integers(graph: Graph, data: DataSet, binding: Binding) -> None:
-    """CompileError FX563 for integers of ``data`` that lead beyond a table, or are no class of a loss.
+    """CompileError FX563 for integers of ``data`` that are no entry of a table, class of a loss, or i32.
 
     ``graph`` is the model as it was imported, with each loss in the ops that the importer makes of it.
     """
@@ -61,6 +61,9 @@ class _Purpose:
 
 
 def _purposes(argument: SSAValue, graph: Graph) -> Iterator[_Purpose]:
+    if spec_of(argument.type).element == "i32":
+        bounds = np.iinfo(np.int32)
+        yield _Purpose("the model takes it as i32", Place(graph.file), int(bounds.min), int(bounds.max))
     compared: dict[Place, list[Array]] = {}
     for op, value in _readers(argument):
         place = place_of(op, graph.file)

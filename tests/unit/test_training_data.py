@@ -91,6 +91,10 @@ def test_a_file_without_labels(tmp_path: Path) -> None:
         ({"labels": LABELS}, "no array beside the labels"),
         ({"images": IMAGES.astype(np.float64), "labels": LABELS}, "float64"),
         ({"images": IMAGES, "labels": LABELS.astype(np.bool_)}, "'labels' is bool"),
+        (
+            {"images": IMAGES, "labels": np.full(16, 2**64 - 1, np.uint64)},
+            "'labels' holds 18446744073709551615",
+        ),
         ({"images": IMAGES, "labels": np.array(3)}, r"'labels' is int64 \[\]"),
         ({"images": IMAGES, "labels": LABELS[:3]}, "16 images, 3 labels"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "no example"),

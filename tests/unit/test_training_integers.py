@@ -48,8 +48,7 @@ def with_one(label: int) -> Any:
 
 @pytest.mark.parametrize("operator", ["SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss"])
 @pytest.mark.parametrize("element", [TensorProto.INT64, TensorProto.INT32])
-# The last one is class 2 where an i32 takes its low bits.
-@pytest.mark.parametrize("label", [-1, -100, CLASSES, 2**32 + 2])
+@pytest.mark.parametrize("label", [-1, -100, CLASSES])
 def test_labels_that_are_no_class(operator: str, element: int, label: int, tmp_path: Path) -> None:
     path = own_loss(tmp_path, operator, element)
     load(path, LABELS)
@@ -59,6 +58,15 @@ def test_labels_that_are_no_class(operator: str, element: int, label: int, tmp_p
         load(path, with_one(label))
     with pytest.raises(CompileError, match=message):
         load(path, LABELS, with_one(label))
+
+
+def test_labels_beyond_the_elements_of_the_input(tmp_path: Path) -> None:
+    """Their low bits are class 2."""
+    beyond = with_one(2**32 + 2)
+    with pytest.raises(CompileError, match=r"FX563.*'labels' .* to 4294967298; the model takes it as i32"):
+        load(own_loss(tmp_path, element=TensorProto.INT32), beyond)
+    with pytest.raises(CompileError, match=r"FX563.*'loss' .* to 4294967298; .* the classes 0 to 2"):
+        load(own_loss(tmp_path), beyond)
 
 
 def test_a_label_to_ignore(tmp_path: Path) -> None:

@@ -218,9 +218,21 @@ def test_points_of_other_work_do_not_beat(tmp_path: Path) -> None:
     assert all(pareto_front(rows))
     assert failed.cost is None
     assert pareto_front([*rows, row("key", failed)])[-1] is False
-    picture = tmp_path / "front.svg"
-    plot_pareto(picture, rows)
-    assert picture.read_text().lstrip().startswith("<?xml")
+
+
+def test_the_picture_names_works_targets_and_policies(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rows = run_sweep(POINTS, Store(tmp_path / "store"), cost_of, in_process)
+    failed = row("key", Result(POINTS[0], None, "FX413", "does not fit"))
+    alone = {**rows[0], "model": "$last.onnx", "target": "only_there.toml", "policy": "mine.toml"}
+    plot_pareto(tmp_path / "front.svg", [failed, *rows, {**alone, "train": True}])
+    text = (tmp_path / "front.svg").read_text()
+    for name in {str(one["target"]) for one in rows} | {"only_there"}:
+        assert f">on {name}<" in text
+    assert ">$last, training step, batch " in text
+    assert ">mine<" in text
+    plot_pareto(tmp_path / "empty.svg", [failed])
+    assert "<svg" in (tmp_path / "empty.svg").read_text()
 
 
 def test_a_real_sweep(tmp_path: Path) -> None:

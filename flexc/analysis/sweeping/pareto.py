@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexc.figure_file import literal, write_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 OBJECTIVES = ("cycles", "energy_uj", "datapath_um2")
@@ -42,39 +45,79 @@ def pareto_front(rows: Sequence[Row]) -> list[bool]:
 
 
 def plot_pareto(path: Path, rows: Sequence[Row]) -> None:
-    """Cycles against energy, a panel for each work, an area a marker's size, the front joined.
+    """Cycles against energy, a panel for each work; a marker's size is the area, the front is framed.
 
     Raises CompileError: those of :func:`~flexc.figure_file.write_figure`.
     """
-    works = list(dict.fromkeys(workload_of(row) for row in rows if _costs(row) is not None))
-    panels = max(1, len(works))
-    write_figure(path, (6, 4 * panels), lambda figure: _draw(figure, rows, works))
+    points = [_Point.of(row, best) for row, best in zip(rows, pareto_front(rows), strict=True)]
+    works: dict[tuple[object, ...], list[_Point]] = {}
+    for point in points:
+        if point is not None:
+            works.setdefault(point.work, []).append(point)
+    height = 1 + 3.6 * max(1, len(works))
+    write_figure(path, (6.4, height), lambda figure: _draw(figure, works))
 
 
-def _draw(figure: Figure, rows: Sequence[Row], works: Sequence[tuple[object, ...]]) -> None:
+@dataclass(frozen=True)
+class _Point:
+    """A point to draw: its work, names and costs, and whether it is on the front."""
+
+    work: tuple[object, ...]
+    target: str
+    policy: str
+    costs: tuple[float, float, float]
+    best: bool
+
+    @classmethod
+    def of(cls, row: Row, best: bool) -> _Point | None:
+        """None for a row that failed."""
+        costs = _costs(row)
+        if costs is None:
+            return None
+        target, policy = (Path(str(row[name])).stem for name in ("target", "policy"))
+        return cls(workload_of(row), target, policy, costs, best)
+
+
+def _draw(figure: Figure, works: Mapping[tuple[object, ...], Sequence[_Point]]) -> None:
     panels = figure.subplots(max(1, len(works)), squeeze=False)[:, 0]
-    on_front = pareto_front(rows)
-    for panel, work in zip(panels, works, strict=False):
-        mine = [
-            (row, costs, best)
-            for row, best in zip(rows, on_front, strict=True)
-            if workload_of(row) == work and (costs := _costs(row)) is not None
-        ]
-        largest = max(costs[2] for _, costs, _ in mine)
-        for row, (cycles, energy, area), best in mine:
-            size = 20 + 180 * (area / largest if largest else 0.0)
-            panel.scatter([cycles], [energy], s=size, alpha=0.6, edgecolors="black" if best else "none")
-            label = literal(f"{Path(str(row['target'])).stem}, {Path(str(row['policy'])).stem}")
-            panel.annotate(label, (cycles, energy), fontsize=7, xytext=(4, 4), textcoords="offset points")
-        front = sorted(costs[:2] for _, costs, best in mine if best)
-        panel.plot(*zip(*front, strict=True), color="black", linewidth=0.8)
-        model, batch, train = work
+    targets = dict.fromkeys(point.target for points in works.values() for point in points)
+    colours = {target: f"C{number}" for number, target in enumerate(targets)}
+    for panel, ((model, batch, train), points) in zip(panels, works.items(), strict=False):
+        _draw_points(panel, points, colours)
         step = "training step" if train else "inference"
-        panel.set(
-            xscale="log", yscale="log", xlabel="cycles (assumed machine)", ylabel="energy, uJ (assumed)"
+        panel.set_title(f"{literal(Path(str(model)).stem)}, {step}, batch {batch}")
+    found = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in panels)
+    legend = {label: handle for pairs in found for handle, label in pairs}
+    if legend:
+        figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle("size: area of the datapath; framed: not beaten in cycles, energy and area", fontsize=9)
+
+
+def _draw_points(panel: Axes, points: Sequence[_Point], colours: Mapping[str, str]) -> None:
+    largest = max(point.costs[2] for point in points)
+    middle = sqrt(prod(pick(point.costs[0] for point in points) for pick in (min, max)))
+    policies: dict[tuple[float, float], list[str]] = {}
+    drawn = set()
+    for point in points:
+        cycles, energy, area = point.costs
+        panel.scatter(
+            [cycles],
+            [energy],
+            s=20 + 180 * (area / largest if largest else 0.0),
+            alpha=0.6,
+            color=colours[point.target],
+            edgecolors="black" if point.best else "none",
+            label=None if point.target in drawn else f"on {literal(point.target)}",
         )
-        name = literal(Path(str(model)).stem)
-        panel.set_title(f"{name}, {step}, batch {batch}; marker size: datapath area", fontsize=9)
+        drawn.add(point.target)
+        policies.setdefault((cycles, energy), []).append(literal(point.policy))
+    for place, names in policies.items():
+        left = place[0] < middle
+        panel.annotate(
+            ", ".join(dict.fromkeys(names)), place, fontsize=7, textcoords="offset points",
+            xytext=(6 if left else -6, 5), horizontalalignment="left" if left else "right",
+        )  # fmt: skip
+    panel.set(xscale="log", yscale="log", xlabel="cycles (assumed targets)", ylabel="energy, uJ (assumed)")
 
 
 def _costs(row: Row) -> tuple[float, float, float] | None:

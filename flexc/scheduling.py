@@ -10,7 +10,8 @@ from xdsl.ir import Operation, SSAValue
 
 from flexc.backends.stream.isa import NO_SLOT, OPCODES, Opcode, Space
 from flexc.backends.stream.program import GroupRange, Stream
-from flexc.backends.stream.timing import GroupTiming, Timeline, simulate
+from flexc.backends.stream.timeline import GroupTiming, Timeline
+from flexc.backends.stream.timing import simulate
 from flexc.cost.clock import estimate
 from flexc.cost.energy import contraction_energy_pj
 from flexc.dram_use import dram_use, format_text, node_schedule, quantizations

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from flexc.backends.stream.isa import ENGINES, NO_SLOT, OPCODES, Engine, Opcode, Space
 from flexc.backends.stream.program import Stream
-from flexc.backends.stream.record_costs import Cost
-from flexc.backends.stream.timing import WRITTEN, Timeline, simulate
+from flexc.backends.stream.timeline import Timeline
+from flexc.backends.stream.timing import WRITTEN, simulate
 from flexc.target.machine import Target
 
 Integers: TypeAlias = NDArray[np.int64]
@@ -95,13 +95,12 @@ class _Recorder:
         self.current: dict[int, int] = {}
         self.operands: dict[int, tuple[tuple[int, bool], ...]] = {}
 
-    def __call__(self, record: int, engine: Engine, start: int, end: int, cost: Cost | None) -> None:
+    def __call__(self, record: int, engine: Engine, start: int, end: int, moved_bytes: int) -> None:
         """Takes in one execution."""
-        if cost is None:
+        if engine == "control":
             self._control(record)
             return
-        moved = cost.read_bytes + cost.written_bytes
-        for column, value in zip(self.executions[engine], (record, start, end, moved), strict=True):
+        for column, value in zip(self.executions[engine], (record, start, end, moved_bytes), strict=True):
             column.append(value)
         if record not in self.operands:
             self.operands[record] = self._operands(record)

@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, prod
-from typing import Any, cast
-
-import numpy as np
 
 from flexc.backends.stream.box import Box, CoreRun, Counters, Inside
+from flexc.backends.stream.core_tile import CoreTile
 from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.isa import (
     COMPUTE_DIMS,
@@ -26,12 +24,8 @@ from flexc.backends.stream.isa import (
     Engine,
     Format,
     Opcode,
-    PeUse,
 )
 from flexc.backends.stream.isa_functions import FUNCTIONS
-from flexc.backends.stream.segments import cut_segments, group_axis
-from flexc.cost.tile_cycles import core_rates, tile_compute_cycles
-from flexc.ir.mapping import Dim, Factor, PeFactor, PeRole
 from flexc.target.machine import Target
 
 G, K = COMPUTE_DIMS.index("g"), COMPUTE_DIMS.index("k")
@@ -129,62 +123,16 @@ class RecordCost:
         return Cost(-(-macs // self.target.vector_elements_per_cycle), macs)
 
     def _compute(self, inside: Inside, counters: Counters) -> Cost:
-        record = self.record
-        a_bits, b_bits = (FORMAT_BITS[Format(int(record["operand"]["format"][place]))] for place in (1, 3))
-        rates = core_rates(self.target, a_bits, b_bits)
-        lane, unit = (_factor(record[name]) for name in ("lane", "unit"))
-        pes = [
-            PeFactor(_PE_ROLES[PeUse(use)], _dim(dim), factor) for use, dim, factor in record["pe"] if factor
-        ]
+        tile = CoreTile(self.record, self.target)
+        start = {d: self.box.base(d, counters) for d in (G, K)}
         slowest = 0
         for run in inside.runs:
-            g, n, p, q, o, _, r, s = run.count
-            for segments in self._segments(run, counters):
-                cycles = tile_compute_cycles(
-                    rates,
-                    "b" if record["stream"] else "a",
-                    lane,
-                    unit,
-                    pes,
-                    (g, n, p, q, o),
-                    (r, s),
-                    segments,
-                )
-                slowest = max(slowest, cycles.total)
+            firsts = {
+                tuple(base + run.low[d] + _shift(self.box, d, core) for d, base in start.items())
+                for core in _cores(run)
+            }
+            slowest = max(slowest, *(tile.cycles(run.count, *first) for first in firsts))
         return Cost(slowest, _elements(inside))
-
-    def _segments(self, run: CoreRun, counters: Counters) -> set[tuple[tuple[int, ...], ...]]:
-        """The different ways in which cores of a run are cut: lengths along k, for each g or for all."""
-        a_axis, b_axis = group_axis(self.record, 0), group_axis(self.record, 1)
-        start = [self.box.base(d, counters) + run.low[d] for d in (G, K)]
-        bases = {
-            (start[0] + _shift(self.box, G, core), start[1] + _shift(self.box, K, core))
-            for core in _cores(run)
-        }
-        found = set()
-        for g_first, k_first in bases:
-            g = g_first + np.arange(run.count[G])
-            k = k_first + np.arange(run.count[K])
-            cut = cut_segments(a_axis, b_axis, g, k).segments
-            starts = sorted({(segment.g_first, segment.g_end) for segment in cut})
-            found.add(
-                tuple(
-                    tuple(segment.end - segment.first for segment in cut if segment.g_first == first)
-                    for first, _ in starts
-                )
-            )
-        return found
-
-
-_PE_ROLES: dict[PeUse, PeRole] = {PeUse.REDUCE: "reduce", PeUse.CHAIN: "chain", PeUse.OUTPUTS: "outputs"}
-
-
-def _dim(index: int) -> Dim:
-    return cast(Dim, COMPUTE_DIMS[index])
-
-
-def _factor(pair: Any) -> Factor:
-    return Factor(_dim(int(pair[0])), int(pair[1]))
 
 
 def _elements(inside: Inside) -> int:

@@ -101,3 +101,32 @@ def group_axis(record: DecodedRecord, operand: int) -> GroupAxis:
     weights = record["b_axis" if operand else "a_axis"]
     group = int(record["b_group" if operand else "a_group"])
     return GroupAxis(int(weights[0]), int(weights[1]), group, bool(record["whole_axis"][operand]))
+
+
+def segment_lengths(
+    a: GroupAxis, b: GroupAxis, g_first: int, g_count: int, k_first: int, k_count: int
+) -> tuple[tuple[int, ...], ...]:
+    """Lengths along k of the segments of one box from coordinates g and k on, as ``cut_segments`` cuts it.
+
+    For each g, or once where all of them are cut alike.
+    """
+    if k_count == 1:
+        return ((1,),)
+    different = g_count if any(axis.g_weight and axis.k_weight for axis in (a, b)) else 1
+    cuts = [
+        _cuts(a, g, k_first, k_count) | _cuts(b, g, k_first, k_count)
+        for g in range(g_first, g_first + different)
+    ]
+    if all(cut == cuts[0] for cut in cuts):
+        cuts = cuts[:1]
+    return tuple(tuple(end - first for first, end in pairwise((0, *sorted(cut), k_count))) for cut in cuts)
+
+
+def _cuts(axis: GroupAxis, g: int, k_first: int, k_count: int) -> set[int]:
+    """The positions along k that start another group than the position before."""
+    if not axis.k_weight:
+        return set()
+    base = axis.g_weight * g + axis.k_weight * k_first
+    last = base + axis.k_weight * (k_count - 1)
+    groups = range(base // axis.group + 1, last // axis.group + 1)
+    return {-((base - group * axis.group) // axis.k_weight) for group in groups}

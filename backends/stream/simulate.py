@@ -9,10 +9,8 @@ It knows the stream and the input arrays, nothing else. A program that is not le
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from flexc.array_files import read_npz, write_npz
 from flexc.backends.stream.box import Counters
+from flexc.backends.stream.collection import without_collection
 from flexc.backends.stream.decode import OPCODE_OF_CODE, DecodedRecord, decode_records
 from flexc.backends.stream.encode import read_stream
 from flexc.backends.stream.fault import StreamFault
@@ -111,18 +110,6 @@ class Simulation:
     tensors: dict[str, NDArray[Any]]
 
 
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """Without garbage collection: what a simulator makes has no cycles, but is much to look through."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 class Simulator:
     """A stream that was checked and made ready, to be run on any number of inputs."""
 
@@ -132,7 +119,7 @@ class Simulator:
         self.stream = stream
         self.tree = loop_tree(stream.records)
         records = decode_records(stream.records)
-        verify(stream.records, records, self.tree, stream.machine.cores)
+        verify(stream.records, stream.machine.cores)
         self.opcodes = [OPCODE_OF_CODE[record["opcode"]] for record in records]
         self.dram_bytes = dram_bytes_used(stream)
         self.instructions: dict[int, Instruction] = {}

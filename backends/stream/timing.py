@@ -4,28 +4,28 @@ Event-driven: a record starts once its engine has done the records before it, wh
 and what it writes over is no longer needed. Dependencies are between buffers of slots: a buffer that ``next``
 makes current again waits for the last use of its previous content; memory that a new slot takes over waits
 for the slots it ends; DRAM is as coarse as its slots. Control takes no time.
+
+Costs are worked out for all executions at once, before; what is left to do one execution after the other is
+to look up and to compare times. ``timing_reference`` does the same record by record.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import repeat
+from typing import NamedTuple, TypeAlias
 
-from numpy.typing import NDArray
+import numpy as np
 
-from flexc.backends.stream.decode import DecodedRecord, decode_records
-from flexc.backends.stream.isa import (
-    ENGINES,
-    LOOP_LEVELS,
-    NO_SLOT,
-    OPCODES,
-    Engine,
-    Opcode,
-    Space,
-)
-from flexc.backends.stream.loops import Loop, Node, loop_tree, trips_of_records
-from flexc.backends.stream.program import Stream
-from flexc.backends.stream.record_costs import Cost, RecordCost
+from flexc.backends.stream.collection import without_collection
+from flexc.backends.stream.decode import OPCODE_OF_CODE
+from flexc.backends.stream.isa import ENGINES, NO_SLOT, OPCODES, Opcode, Space
+from flexc.backends.stream.loops import Loop, Node, loop_tree
+from flexc.backends.stream.program import GroupRange, Stream
+from flexc.backends.stream.slot_rings import Memory, Ring, Times
+from flexc.backends.stream.timed_records import TimedRecords, Work
+from flexc.backends.stream.timeline import EngineUse, GroupTiming, Observer, Timeline
 from flexc.backends.stream.verify import verify
 from flexc.target.machine import Target
 
@@ -45,231 +45,154 @@ WRITTEN = {
     Opcode.SCATTER: ("dst",),
 }
 """Operands that a record writes; it reads the others."""
+IS_WRITTEN = {
+    opcode: tuple(name in WRITTEN[opcode] for name in OPCODES[opcode].operands) for opcode in WRITTEN
+}
+"""Whether a record writes each of its operands."""
 
 
-@dataclass(frozen=True)
-class EngineUse:
-    """One engine over a stretch of the program: first start, last end, and cycles at work between."""
+class _Step(NamedTuple):
+    """A record with an engine: the cycles and bytes of its executions, and the buffers that they use."""
 
-    start: int
-    end: int
-    busy: int
-
-
-@dataclass(frozen=True)
-class GroupTiming:
-    """One scheduled group: cycles at which its first record starts and its last one ends, and what it did."""
-
-    index: int
-    label: str
-    start: int
-    end: int
-    engines: dict[Engine, EngineUse]
-    macs: int
-    read_bytes: int
-    written_bytes: int
-    instructions: int
+    record: int
+    engine: int
+    cycles: Iterator[int]
+    moved_bytes: Iterator[int]
+    reads: tuple[Times, ...]
+    writes: tuple[Times, ...]
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """What the simulation found; ``instructions`` counts executed records that have an engine.
+class _Next(NamedTuple):
+    """A ring moves on."""
 
-    ``record_bytes`` gives the bytes that each record moved to or from DRAM over all its executions, by index.
-    """
-
-    cycles: int
-    busy: dict[Engine, int]
-    groups: tuple[GroupTiming, ...]
-    macs: int
-    read_bytes: int
-    written_bytes: int
-    instructions: int
-    record_bytes: dict[int, int]
+    record: int
+    ring: Ring
 
 
-class Observer(Protocol):
-    """What a simulation tells of the records it executes, in the order of the program."""
+class _Repeat(NamedTuple):
+    """A loop."""
 
-    def __call__(self, record: int, engine: Engine, start: int, end: int, cost: Cost | None) -> None:
-        """A record ran from cycle ``start`` to ``end``; control, which takes no time, has no cost."""
-
-
-class _Buffer:
-    """When a buffer's content is there (``written``) and no longer read (``read``)."""
-
-    __slots__ = ("read", "written")
-
-    def __init__(self, written: int, read: int) -> None:
-        self.written = written
-        self.read = read
+    times: int
+    body: list[_Op]
 
 
-class _Slot:
-    """The ring of buffers in a register."""
-
-    __slots__ = ("buffers", "current", "position")
-
-    def __init__(self) -> None:
-        self.buffers: list[_Buffer] = []
-        self.position = 0
-        self.current = _Buffer(0, 0)
-
-    def next(self) -> None:
-        self.position = (self.position + 1) % len(self.buffers)
-        self.current = self.buffers[self.position]
-
-
-class _Statistics:
-    """Sums over the records of one group."""
-
-    def __init__(self) -> None:
-        self.first = [-1] * len(ENGINES)
-        self.last = [0] * len(ENGINES)
-        self.busy = [0] * len(ENGINES)
-        self.macs = self.read_bytes = self.written_bytes = self.instructions = 0
-
-
-class _Step:
-    """A record with an engine, made ready for many executions."""
-
-    __slots__ = ("_costs", "_record_cost", "_strides", "constant", "engine", "moved_bytes", "reads", "writes")
-
-    def __init__(
-        self, record: DecodedRecord, trips: tuple[int, ...], record_cost: RecordCost, slots: list[_Slot]
-    ) -> None:
-        opcode = Opcode(int(record["opcode"]))
-        self._record_cost = record_cost
-        self.engine = ENGINES.index(self._record_cost.engine)
-        names = OPCODES[opcode].operands
-        registers = record["operand"]["slot"][: len(names)]
-        operands = [(name, slots[r]) for name, r in zip(names, registers, strict=True) if r != NO_SLOT]
-        self.writes = tuple(slot for name, slot in operands if name in WRITTEN[opcode])
-        self.reads = tuple({id(s): s for name, s in operands if name not in WRITTEN[opcode]}.values())
-        strides = []
-        size = 1
-        for level in self._record_cost.levels:
-            strides.append((level, size))
-            size *= trips[level]
-        self._strides = tuple(strides)
-        self.moved_bytes = 0
-        self._costs: dict[int, Cost] = {}
-        self.constant = None if strides else self._record_cost.cost([0] * LOOP_LEVELS)
-
-    def cost(self, counters: list[int]) -> Cost:
-        """The cost in this iteration."""
-        key = 0
-        for level, stride in self._strides:
-            key += counters[level] * stride
-        found = self._costs.get(key)
-        if found is None:
-            found = self._costs[key] = self._record_cost.cost(counters)
-        return found
-
-
-def _without_addresses(records: NDArray[Any]) -> NDArray[Any]:
-    """The records without what their cost does not depend on: where their operands lie."""
-    alike = records.copy()
-    for name in ("slot", "offset"):
-        alike["operand"][name] = 0
-    return alike
+_Op: TypeAlias = _Step | _Next | _Repeat
 
 
 class _Simulation:
-    def __init__(self, stream: Stream, target: Target, observe: Observer | None) -> None:
-        self.stream = stream
-        self.observe = observe
-        self.tree = loop_tree(stream.records)
-        self.records = decode_records(stream.records)
-        verify(stream.records, self.records, self.tree, stream.machine.cores)
-        self.slots = [_Slot() for _ in range(1 + int(stream.records["slot"].max(initial=0)))]
-        self.in_use: dict[Space, list[tuple[int, int, _Buffer]]] = {space: [] for space in Space}
+    """The state of the machine: when engines are free, and the rings of buffers that registers stand for."""
+
+    def __init__(self, stream: Stream, timed: TimedRecords, observe: Observer | None) -> None:
+        records = stream.records
         self.free = [0] * len(ENGINES)
-        self.counters = [0] * LOOP_LEVELS
-        self.actions: dict[int, _Step | _Slot] = {}
-        costs: dict[tuple[bytes, tuple[int, ...]], RecordCost] = {}
-        alike = _without_addresses(stream.records)
-        for index, trips in trips_of_records(self.tree):
-            record = self.records[index]
-            if record["opcode"] == Opcode.NEXT:
-                self.actions[index] = self.slots[record["slot"]]
-            elif record["opcode"] != Opcode.SLOT:
-                key = (alike[index].tobytes(), trips)
-                if key not in costs:
-                    costs[key] = RecordCost(record, trips, target)
-                self.actions[index] = _Step(record, trips, costs[key], self.slots)
+        self.first = [-1] * len(ENGINES)
+        """When each engine first ran since this was last set."""
+        self._observe = observe
+        self._cores = stream.machine.cores
+        self._rings: dict[int, Ring] = {}
+        self._memories = {int(space): Memory() for space in Space}
+        self._opcodes: list[int] = records["opcode"].tolist()
+        self._registers: list[int] = records["slot"].tolist()
+        declared = np.flatnonzero(records["opcode"] == Opcode.SLOT)
+        names = ("space", "per_core", "depth", "address_bytes", "size_bytes")
+        fields = zip(*(records[name][declared].tolist() for name in names), strict=True)
+        self._declarations = dict(zip(declared.tolist(), fields, strict=True))
+        steps = zip(
+            timed.engine.tolist(),
+            timed.cycles_in_order(),
+            repeat(repeat(0)) if observe is None else timed.bytes_in_order(),
+            records["operand"]["slot"][timed.index].tolist(),
+            strict=False,
+        )
+        self._steps = dict(zip(timed.index.tolist(), steps, strict=True))
 
-    def declare(self, record: DecodedRecord) -> None:
-        """A new slot, whose buffers wait for those whose memory they take."""
-        space = Space(int(record["space"]))
-        size, depth = int(record["size_bytes"]), int(record["depth"])
-        if space is not Space.DRAM and not record["per_core"]:
-            size = -(-size // self.stream.machine.cores)
-        start = int(record["address_bytes"])
-        slot = self.slots[int(record["slot"])]
-        slot.buffers = []
-        kept = self.in_use[space]
-        for low in range(start, start + depth * size, size):
-            high = low + size
-            under = [buffer for first, end, buffer in kept if first < high and low < end]
-            slot.buffers.append(
-                _Buffer(max((b.written for b in under), default=0), max((b.read for b in under), default=0))
-            )
-        end = start + depth * size
-        kept = [entry for entry in kept if not (start <= entry[0] and entry[1] <= end)]
-        kept += [(start + i * size, start + (i + 1) * size, buffer) for i, buffer in enumerate(slot.buffers)]
-        self.in_use[space] = kept
-        slot.position = 0
-        slot.current = slot.buffers[0]
-
-    def run(self, nodes: list[Node], level: int, statistics: _Statistics) -> None:
-        """Execute nodes once, in the present iteration of the loops around them."""
-        counters, free, observe = self.counters, self.free, self.observe
+    def execute(self, nodes: list[Node]) -> None:
+        """Run nodes that stand outside of loops, in the order of the program."""
         for node in nodes:
             if isinstance(node, Loop):
-                for iteration in range(node.count):
-                    counters[level] = iteration
-                    self.run(node.body, level + 1, statistics)
-                continue
-            action = self.actions.get(node)
-            if observe is not None and not isinstance(action, _Step):
-                observe(node, "control", 0, 0, None)
-            if action is None:
-                self.declare(self.records[node])
-                continue
-            if isinstance(action, _Slot):
-                action.next()
-                continue
-            engine = action.engine
-            start = free[engine]
-            for slot in action.reads:
-                if slot.current.written > start:
-                    start = slot.current.written
-            for slot in action.writes:
-                buffer = slot.current
-                if buffer.written > start:
-                    start = buffer.written
-                if buffer.read > start:
-                    start = buffer.read
-            cost = action.constant or action.cost(counters)
-            end = start + cost.cycles
-            free[engine] = end
-            for slot in action.reads:
-                if slot.current.read < end:
-                    slot.current.read = end
-            for slot in action.writes:
-                slot.current.written = end
-            if statistics.first[engine] < 0:
-                statistics.first[engine] = start
-            statistics.last[engine] = end
-            statistics.busy[engine] += cost.cycles
-            statistics.macs += cost.macs
-            statistics.read_bytes += cost.read_bytes
-            statistics.written_bytes += cost.written_bytes
-            action.moved_bytes += cost.read_bytes + cost.written_bytes
-            statistics.instructions += 1
-            if observe is not None:
-                observe(node, ENGINES[engine], start, end, cost)
+                self._run(self._operations(node.body), node.count)
+            elif node in self._declarations:
+                if self._observe is not None:
+                    self._observe(node, "control", 0, 0, 0)
+                self._declare(self._registers[node], *self._declarations[node])
+            else:
+                self._run(self._operations([node]), 1)
+
+    def _declare(
+        self, register: int, space: int, per_core: int, depth: int, address_bytes: int, size_bytes: int
+    ) -> None:
+        if space != Space.DRAM and not per_core:
+            size_bytes = -(-size_bytes // self._cores)
+        ring = self._rings[register] = Ring(depth)
+        self._memories[space].declare(ring, address_bytes, size_bytes)
+
+    def _operations(self, nodes: list[Node]) -> list[_Op]:
+        """What nodes do, with the rings that registers stand for now: no slot is declared in a loop."""
+        found: list[_Op] = []
+        for node in nodes:
+            if isinstance(node, Loop):
+                found.append(_Repeat(node.count, self._operations(node.body)))
+            elif node in self._steps:
+                found.append(self._step(node, *self._steps[node]))
+            else:
+                ring = self._ring(self._registers[node])
+                if ring.depth > 1 or self._observe is not None:
+                    found.append(_Next(node, ring))
+        return found
+
+    def _ring(self, register: int) -> Ring:
+        """The ring that a register stands for; one that holds nothing where none is declared."""
+        ring = self._rings.get(register)
+        if ring is None:
+            ring = self._rings[register] = Ring(1)
+        return ring
+
+    def _step(
+        self,
+        record: int,
+        engine: int,
+        cycles: Iterator[int],
+        moved_bytes: Iterator[int],
+        registers: list[int],
+    ) -> _Step:
+        reads: list[Times] = []
+        writes: list[Times] = []
+        written = IS_WRITTEN[OPCODE_OF_CODE[self._opcodes[record]]]
+        for register, is_written in zip(registers, written, strict=False):
+            if register != NO_SLOT:
+                (writes if is_written else reads).append(self._ring(register).current)
+        return _Step(record, engine, cycles, moved_bytes, tuple(reads), tuple(writes))
+
+    def _run(self, operations: list[_Op], count: int) -> None:
+        """Execute operations ``count`` times."""
+        free, first, observe = self.free, self.first, self._observe
+        for _ in range(count):
+            for op in operations:
+                if isinstance(op, _Step):
+                    record, engine, cycles, moved_bytes, reads, writes = op
+                    start = free[engine]
+                    for times in reads:
+                        if times[0] > start:
+                            start = times[0]
+                    for times in writes:
+                        if times[1] > start:
+                            start = times[1]
+                    free[engine] = end = start + next(cycles)
+                    for times in reads:
+                        if times[1] < end:
+                            times[1] = end
+                    for times in writes:
+                        times[0] = times[1] = end
+                    if first[engine] < 0:
+                        first[engine] = start
+                    if observe is not None:
+                        observe(record, ENGINES[engine], start, end, next(moved_bytes))
+                elif isinstance(op, _Next):
+                    if observe is not None:
+                        observe(op.record, "control", 0, 0, 0)
+                    op.ring.next()
+                else:
+                    self._run(op.body, op.times)
 
 
 def simulate(stream: Stream, target: Target, observe: Observer | None = None) -> Timeline:
@@ -278,50 +201,56 @@ def simulate(stream: Stream, target: Target, observe: Observer | None = None) ->
     Raises StreamFault for records that mean nothing (see ``verify``). Memory is not modelled: what the
     functional simulator would refuse for its content is not seen here.
     """
-    simulation = _Simulation(stream, target, observe)
-    statistics = [_Statistics() for _ in stream.groups]
-    outside = _Statistics()
-    group = 0
-    for node in simulation.tree:
-        index = node.record if isinstance(node, Loop) else node
-        while group < len(stream.groups) and stream.groups[group].end_record <= index:
-            group += 1
-        inside = group < len(stream.groups) and stream.groups[group].first_record <= index
-        simulation.run([node], 0, statistics[group] if inside else outside)
-    everything = [*statistics, outside]
+    tree = loop_tree(stream.records)
+    verify(stream.records, stream.machine.cores)
+    with without_collection():
+        return _timeline(stream, tree, TimedRecords(stream, target), observe)
+
+
+def _timeline(stream: Stream, tree: list[Node], timed: TimedRecords, observe: Observer | None) -> Timeline:
+    simulation = _Simulation(stream, timed, observe)
+    indices = [node.record if isinstance(node, Loop) else node for node in tree]
+    indices.append(len(stream.records))
+    position = 0
+    groups = []
+    for group in stream.groups:
+        first = bisect_left(indices, group.first_record, position)
+        end = bisect_left(indices, group.end_record, first)
+        simulation.execute(tree[position:first])
+        simulation.first = [-1] * len(ENGINES)
+        simulation.execute(tree[first:end])
+        groups.append(_group_timing(group, simulation, timed.work(indices[first], indices[end])))
+        position = end
+    simulation.execute(tree[position:])
+    work = timed.work(0, len(stream.records))
+    moved = timed.moved_bytes.tolist()
     return Timeline(
         max(simulation.free),
-        {name: sum(found.busy[place] for found in everything) for place, name in enumerate(ENGINES)},
-        tuple(
-            _group_timing(found, group.index, group.label)
-            for found, group in zip(statistics, stream.groups, strict=True)
-        ),
-        sum(found.macs for found in everything),
-        sum(found.read_bytes for found in everything),
-        sum(found.written_bytes for found in everything),
-        sum(found.instructions for found in everything),
-        {
-            index: action.moved_bytes
-            for index, action in simulation.actions.items()
-            if isinstance(action, _Step) and action.moved_bytes
-        },
+        dict(zip(ENGINES, work.busy, strict=True)),
+        tuple(groups),
+        work.macs,
+        work.read_bytes,
+        work.written_bytes,
+        work.executions,
+        {index: of_record for index, of_record in zip(timed.index.tolist(), moved, strict=True) if of_record},
     )
 
 
-def _group_timing(found: _Statistics, index: int, label: str) -> GroupTiming:
-    engines = {
-        name: EngineUse(found.first[place], found.last[place], found.busy[place])
-        for place, name in enumerate(ENGINES)
-        if found.first[place] >= 0
+def _group_timing(group: GroupRange, simulation: _Simulation, work: Work) -> GroupTiming:
+    """The timing of a group that has just run."""
+    uses = {
+        name: EngineUse(first, free, busy)
+        for name, first, free, busy in zip(ENGINES, simulation.first, simulation.free, work.busy, strict=True)
+        if first >= 0
     }
     return GroupTiming(
-        index,
-        label,
-        min((use.start for use in engines.values()), default=0),
-        max((use.end for use in engines.values()), default=0),
-        engines,
-        found.macs,
-        found.read_bytes,
-        found.written_bytes,
-        found.instructions,
+        group.index,
+        group.label,
+        min((use.start for use in uses.values()), default=0),
+        max((use.end for use in uses.values()), default=0),
+        uses,
+        work.macs,
+        work.read_bytes,
+        work.written_bytes,
+        work.executions,
     )

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.backends.stream.decode import OPCODE_OF_CODE, DecodedRecord
+from flexc.backends.stream.checked_fields import checked_fields, different_records
+from flexc.backends.stream.decode import OPCODE_OF_CODE, take_records
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import (
     DIMS,
@@ -19,120 +20,174 @@ from flexc.backends.stream.isa import (
     NO_SLOT,
     OPCODES,
     OPERANDS,
+    RECORD,
     RECORD_FIELDS,
     Addressing,
     Format,
     Opcode,
+    blank_records,
 )
-from flexc.backends.stream.loops import Node, trips_of_records
 from flexc.backends.stream.verify_opcodes import CHECKS
 
 Records = NDArray[Any]
+Flags = NDArray[np.bool_]
+Index = NDArray[np.int64]
 
 
-def verify(records: Records, decoded: list[DecodedRecord], tree: list[Node], cores: int) -> None:
-    """Check every record of a program for a machine of ``cores`` cores.
+def _of_opcodes(*opcodes: Opcode) -> Flags:
+    """By code, whether it is one of these."""
+    return np.isin(np.arange(len(Opcode)), opcodes)
 
-    ``decoded`` are the same records, ``tree`` the program's loops.
+
+USERS = {
+    field.name: _of_opcodes(*(opcode for opcode, spec in OPCODES.items() if field.name in spec.fields))
+    for field in RECORD_FIELDS
+    if field.name != "opcode"
+}
+"""By field and code, whether the field means something to the opcode."""
+NAMED_OPERANDS = np.array([len(OPCODES[opcode].operands) for opcode in sorted(Opcode)])
+BLANK = blank_records(1)
+FIRST_WORD = np.dtype(RECORD.descr[: len(RECORD_FIELDS)]).itemsize // 4
+"""Words of four bytes before the dimensions and the operands, which are the end of a record."""
+
+
+def _meaningless() -> NDArray[np.uint32]:
+    """By code, the bits of those words that mean nothing to the opcode."""
+    marked = np.zeros(len(Opcode), RECORD)
+    for name, users in USERS.items():
+        field = marked[name].view(f"u{marked[name].itemsize}")
+        field[~users] = np.iinfo(field.dtype).max
+    return marked.view(np.uint32).reshape(len(Opcode), -1)[:, :FIRST_WORD]
+
+
+MEANINGLESS = _meaningless()
+MOVING = _of_opcodes(Opcode.LOAD, Opcode.GATHER, Opcode.STORE)
+
+
+def verify(records: Records, cores: int) -> None:
+    """Check every record of a program, whose loops nest, for a machine of ``cores`` cores.
 
     Raises StreamFault naming the first record that is wrong.
     """
-    depth = np.zeros(len(records), np.int64)
-    for index, trips in trips_of_records(tree):
-        depth[index] = len(trips)
-    _require(records, np.isin(records["opcode"], list(Opcode)), "an opcode that does not exist")
+    opcodes = records["opcode"]
+    every = np.arange(len(records))
+    _require(records, every, opcodes < len(Opcode), "an opcode that does not exist")
+    opens, closes = opcodes == Opcode.LOOP, opcodes == Opcode.END
+    depth = np.cumsum(opens, dtype=np.int64) - np.cumsum(closes) - opens
     _check_unused_fields(records)
-    _check_dims(records, depth, cores)
-    _check_operands(records)
-    for index, record in enumerate(decoded):
+    boxed = _boxed(records)
+    if len(boxed):
+        boxes = take_records(records, boxed)
+        _check_dims(boxes, boxed, depth[boxed], cores)
+        _check_operands(boxes, boxed)
+    for index, record in different_records(checked_fields(records, depth)):
         opcode = OPCODE_OF_CODE[record["opcode"]]
         check = CHECKS.get(opcode)
         if check is None:
             continue
         try:
-            check(record, int(depth[index]))
+            check(record)
         except StreamFault as fault:
             raise fault.at(record=index, opcode=opcode.name.lower()) from None
 
 
-def _require(records: Records, good: NDArray[np.bool_], message: str) -> None:
-    """Raises StreamFault for the first record where ``good`` [records, ...] does not hold throughout."""
-    by_record = good.reshape(len(records), -1).all(axis=1)
-    if by_record.all():
+def _require(records: Records, index: Index, good: Flags, message: str) -> None:
+    """Raises StreamFault for the first record where ``good`` [records, ...] does not hold throughout.
+
+    ``index`` [records] counts the records in the program.
+    """
+    if good.all():
         return
-    index = int(np.argmin(by_record))
-    opcode = int(records[index]["opcode"])
+    place = int(np.argmin(good.reshape(len(records), -1).all(axis=1)))
+    opcode = int(records[place]["opcode"])
     name = Opcode(opcode).name.lower() if opcode in Opcode.__members__.values() else str(opcode)
-    raise StreamFault(message, record=index, opcode=name)
+    raise StreamFault(message, record=int(index[place]), opcode=name)
+
+
+def _boxed(records: Records) -> Index:
+    """All records but those without dimensions and operands, of opcodes that have none."""
+    blank = np.flatnonzero(~USERS["used_dims"][records["opcode"]])
+    words = [part.view(np.uint32).reshape(len(part), -1) for part in (take_records(records, blank), BLANK)]
+    boxed = np.ones(len(records), bool)
+    boxed[blank] = (words[0][:, FIRST_WORD:] != words[1][:, FIRST_WORD:]).any(axis=1)
+    return np.flatnonzero(boxed)
 
 
 def _check_unused_fields(records: Records) -> None:
-    for field in RECORD_FIELDS:
-        if field.name == "opcode":
-            continue
-        users = [opcode for opcode, spec in OPCODES.items() if field.name in spec.fields]
-        used = np.isin(records["opcode"], users)
-        zero = (records[field.name] == 0).reshape(len(records), -1).all(axis=1)
-        _require(records, used | zero, f"field {field.name} means nothing here and is not zero")
+    opcodes = records["opcode"]
+    words = np.ascontiguousarray(records).view(np.uint32).reshape(len(records), -1)[:, :FIRST_WORD]
+    if not (words & MEANINGLESS[opcodes]).any():
+        return
+    for name, users in USERS.items():
+        zero = (records[name] == 0).reshape(len(records), -1).all(axis=1)
+        message = f"field {name} means nothing here and is not zero"
+        _require(records, np.arange(len(records)), users[opcodes] | zero, message)
 
 
-def _bytes_of(records: Records, name: str, entries: int) -> NDArray[np.uint8]:
-    """The dimensions or operands of each record as bytes [records, entries, bytes]."""
-    return np.ascontiguousarray(records[name]).view(np.uint8).reshape(len(records), entries, -1)
+def _require_zero(
+    records: Records, index: Index, name: str, unused: Flags, first_word: int, message: str
+) -> None:
+    """Raises StreamFault unless those dimensions or operands are zero that are ``unused`` [records, entries].
+
+    Words of two bytes are read from ``first_word`` on.
+    """
+    part = np.ascontiguousarray(records[name])
+    words = part.view(np.uint16).reshape(*unused.shape, -1)[..., first_word:]
+    if words[unused].any():
+        _require(records, index, ~unused | ~words.any(axis=2), message)
 
 
-def _check_dims(records: Records, depth: NDArray[np.int64], cores: int) -> None:
+def _check_dims(records: Records, index: Index, depth: Index, cores: int) -> None:
+    opcodes = records["opcode"]
     dims = records["dim"]
-    _require(records, records["used_dims"] <= DIMS, f"more than {DIMS} dimensions")
-    used = np.arange(DIMS) < records["used_dims"][:, np.newaxis]
-    blank = ~_bytes_of(records, "dim", DIMS).any(axis=2)
-    _require(records, used | blank, "a dimension beyond used_dims is not zero")
-    _require(records, ~used | (dims["count"] >= 1), "a dimension of no elements")
-    _require(records, ~used | (dims["step"] != 0), "a dimension of step zero")
-    _require(records, ~used | (dims["limit"] >= 1), "a dimension without an inside")
-    moving = np.isin(records["opcode"], (Opcode.LOAD, Opcode.GATHER, Opcode.STORE))
-    _require(
-        records,
-        moving[:, np.newaxis] | ~used | (dims["step"] == 1),
-        "a step other than 1 without DRAM",
-    )
+    _require(records, index, records["used_dims"] <= DIMS, f"more than {DIMS} dimensions")
+    unused = np.arange(DIMS) >= records["used_dims"][:, np.newaxis]
+    _require_zero(records, index, "dim", unused, 0, "a dimension beyond used_dims is not zero")
+    _require(records, index, unused | (dims["count"] >= 1), "a dimension of no elements")
+    _require(records, index, unused | (dims["step"] != 0), "a dimension of step zero")
+    _require(records, index, unused | (dims["limit"] >= 1), "a dimension without an inside")
+    moving = MOVING[opcodes][:, np.newaxis]
+    _require(records, index, moving | unused | (dims["step"] == 1), "a step other than 1 without DRAM")
     inner = np.arange(LOOP_LEVELS) >= depth[:, np.newaxis]
     _require(
         records,
+        index,
         ~inner[:, np.newaxis, :] | (dims["loop"] == 0),
         "a dimension moves with a loop that is not there",
     )
     grid = records["core_grid"].astype(np.int64)
-    boxed = np.isin(records["opcode"], [op for op, spec in OPCODES.items() if "core_grid" in spec.fields])
-    _require(records, ~boxed[:, np.newaxis] | (grid >= 1), "a core axis without cores")
-    _require(records, grid.prod(axis=1) <= cores, f"more cores than the machine's {cores}")
+    boxed = USERS["core_grid"][opcodes][:, np.newaxis]
+    _require(records, index, ~boxed | (grid >= 1), "a core axis without cores")
+    _require(records, index, grid.prod(axis=1) <= cores, f"more cores than the machine's {cores}")
     _require(
         records,
+        index,
         (grid[:, np.newaxis, :] > 1) | (dims["core"] == 0),
         "a dimension moves along a core axis of one core",
     )
 
 
-def _check_operands(records: Records) -> None:
+def _check_operands(records: Records, index: Index) -> None:
     operands = records["operand"]
-    named = np.zeros(len(records), np.int64)
-    for opcode, spec in OPCODES.items():
-        named[records["opcode"] == opcode] = len(spec.operands)
     present = operands["slot"] != NO_SLOT
     place = np.arange(OPERANDS)
+    named = place < NAMED_OPERANDS[records["opcode"]][:, np.newaxis]
+    _require(records, index, ~present | named, "an operand that the opcode does not have")
     position = (records["opcode"] == Opcode.CONVERT)[:, np.newaxis] & (place == 3)
-    _require(records, ~present | (place < named[:, np.newaxis]), "an operand that the opcode does not have")
-    rest = _bytes_of(records, "operand", OPERANDS)[..., operands.dtype["slot"].itemsize :].any(axis=2)
-    _require(records, present | position | ~rest, "an operand without a slot is not zero otherwise")
-    _require(records, operands["format"] < len(Format), "a format that does not exist")
-    _require(records, operands["addressing"] < len(Addressing), "an addressing that does not exist")
-    step = np.where(records["dim"]["step"] == 0, 1, records["dim"]["step"])
-    dense = (records["dim"]["core"] % step[..., np.newaxis] == 0).reshape(len(records), -1).all(axis=1)
-    striped = (present & (operands["addressing"] == Addressing.CHIP)).any(axis=1)
-    _require(records, dense | ~striped, "cores are apart by part of a step, with chip addresses")
+    blank = ~present & ~position
+    _require_zero(records, index, "operand", blank, 1, "an operand without a slot is not zero otherwise")
+    _require(records, index, operands["format"] < len(Format), "a format that does not exist")
+    _require(records, index, operands["addressing"] < len(Addressing), "an addressing that does not exist")
+    striped = np.flatnonzero((present & (operands["addressing"] == Addressing.CHIP)).any(axis=1))
+    dims = records["dim"][striped]
+    step = np.where(dims["step"] == 0, 1, dims["step"])
+    dense = np.ones(len(records), bool)
+    dense[striped] = (dims["core"] % step[..., np.newaxis] == 0).all(axis=(1, 2))
+    _require(records, index, dense, "cores are apart by part of a step, with chip addresses")
     unused = np.arange(DIMS) >= records["used_dims"][:, np.newaxis]
     _require(
         records,
+        index,
         ~unused[:, np.newaxis, :] | (operands["stride"] == 0),
         "a stride of a dimension that is not used",
     )

@@ -1,4 +1,4 @@
-"""What each opcode asks of its fields and operands (see ``verify``)."""
+"""What each opcode asks of its fields and operands (see ``verify``), as ``checked_fields`` gives them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from flexc.backends.stream.isa import (
     FORMAT_BITS,
     LANES_AND_UNITS,
     MANTISSA_FORMATS,
-    NO_SLOT,
     OPCODES,
     OUTPUT_LANES,
     PES,
@@ -28,7 +27,7 @@ from flexc.backends.stream.isa import (
 )
 from flexc.backends.stream.isa_functions import FUNCTIONS
 
-Check = Callable[[DecodedRecord, int], None]
+Check = Callable[[DecodedRecord], None]
 MANTISSAS = frozenset(MANTISSA_FORMATS.values())
 VECTOR_FORMATS = frozenset((Format.F32, Format.I64, Format.I32, Format.I1))
 NOT_INDEXED = {"acc": "krs", "a": "o", "a_exponent": "o", "b": "npq", "b_exponent": "npq"}
@@ -52,22 +51,22 @@ class Operands:
         names = OPCODES[OPCODE_OF_CODE[record["opcode"]]].operands
         fields = record["operand"]
         self._place = {name: place for place, name in enumerate(names)}
-        self._slots: list[int] = fields["slot"]
+        self._present: list[bool] = fields["present"]
         self._formats: list[int] = fields["format"]
         self._addressing: list[int] = fields["addressing"]
-        self.strides: list[list[int]] = fields["stride"]
+        self._moves: list[list[bool]] = fields["stride"]
 
     def present(self, name: str) -> bool:
         """Whether an operand has a slot."""
-        return bool(self._slots[self._place[name]] != NO_SLOT)
+        return self._present[self._place[name]]
 
     def format(self, name: str) -> Format:
         """The format of an operand."""
         return FORMATS[self._formats[self._place[name]]]
 
-    def stride(self, name: str, d: int) -> int:
-        """The stride of an operand along a dimension."""
-        return self.strides[self._place[name]][d]
+    def moves(self, name: str, d: int) -> bool:
+        """Whether an operand has a stride along a dimension."""
+        return self._moves[self._place[name]][d]
 
     def require(self, name: str, formats: frozenset[Format], addressing: frozenset[Addressing]) -> Format:
         """The format of an operand that has to be there. Raises StreamFault."""
@@ -79,12 +78,12 @@ class Operands:
         return found
 
 
-def _check_slot(record: DecodedRecord, depth: int) -> None:
-    names = ("slot", "space", "depth", "size_bytes", "per_core", "keep")
-    register, space, buffers, size, per_core, keep = (int(record[name]) for name in names)
-    require(depth == 0, "stands in a loop")
+def _check_slot(record: DecodedRecord) -> None:
+    names = ("loops", "space", "depth", "size_bytes", "per_core", "keep")
+    loops, space, buffers, size, per_core, keep = (int(record[name]) for name in names)
+    require(loops == 0, "stands in a loop")
     require(space < len(Space), "a space that does not exist")
-    require(register != NO_SLOT, "the register that stands for none")
+    require(record["has_slot"], "the register that stands for none")
     require(buffers >= 1 and size >= 1, "a slot of no bytes")
     require(per_core <= 1 and keep <= 1, "a flag that is neither 0 nor 1")
     if space == Space.DRAM:
@@ -94,11 +93,11 @@ def _check_slot(record: DecodedRecord, depth: int) -> None:
         require(not keep, "only DRAM is kept")
 
 
-def _check_next(record: DecodedRecord, depth: int) -> None:
-    require(record["slot"] != NO_SLOT, "the register that stands for none")
+def _check_next(record: DecodedRecord) -> None:
+    require(record["has_slot"], "the register that stands for none")
 
 
-def _check_load(record: DecodedRecord, depth: int) -> None:
+def _check_load(record: DecodedRecord) -> None:
     operands = Operands(record)
     src = operands.require("src", frozenset(Format), frozenset((Addressing.GLOBAL,)))
     dst = operands.require("dst", frozenset(Format), ON_CHIP)
@@ -111,7 +110,7 @@ def _check_fill(record: DecodedRecord, dst: Format) -> None:
     require(dst is Format.F32 or record["immediate"][0] == 0, f"a fill value for {dst.name}")
 
 
-def _check_gather(record: DecodedRecord, depth: int) -> None:
+def _check_gather(record: DecodedRecord) -> None:
     operands = Operands(record)
     require(record["axis"] < record["used_dims"], "an axis that is not there")
     src = operands.require("src", VECTOR_FORMATS, frozenset((Addressing.GLOBAL,)))
@@ -122,14 +121,14 @@ def _check_gather(record: DecodedRecord, depth: int) -> None:
     _check_fill(record, dst)
 
 
-def _check_store(record: DecodedRecord, depth: int) -> None:
+def _check_store(record: DecodedRecord) -> None:
     operands = Operands(record)
     src = operands.require("src", frozenset(Format), ON_CHIP)
     dst = operands.require("dst", frozenset(Format), frozenset((Addressing.GLOBAL,)))
     require(dst is src or (src, dst) == (Format.F32, Format.FP10), f"copies {src.name} to {dst.name}")
 
 
-def _check_compute(record: DecodedRecord, depth: int) -> None:
+def _check_compute(record: DecodedRecord) -> None:
     operands = Operands(record)
     dims = len(COMPUTE_DIMS)
     require(record["used_dims"] == dims, f"has other than {dims} dimensions")
@@ -139,8 +138,8 @@ def _check_compute(record: DecodedRecord, depth: int) -> None:
     b = operands.require("b", MANTISSAS | {Format.F32}, local)
     for name, absent in NOT_INDEXED.items():
         for dim in absent:
-            require(operands.stride(name, COMPUTE_DIMS.index(dim)) == 0, f"moves along {dim}", name)
-    require(int(record["init_loops"]) >> depth == 0, "init_loops names a loop that is not there")
+            require(not operands.moves(name, COMPUTE_DIMS.index(dim)), f"moves along {dim}", name)
+    require(record["init_loops"] >> record["loops"] == 0, "init_loops names a loop that is not there")
     if a is Format.F32 or b is Format.F32:
         require(a is b, f"multiplies {a.name} by {b.name}")
         require(not operands.present("a_exponent"), "fp32 has no exponents apart", "a_exponent")
@@ -181,7 +180,7 @@ def _check_spatial(record: DecodedRecord, a_bits: int, b_bits: int) -> None:
     require(together <= PES, f"{together} PEs of {PES}")
 
 
-def _check_convert(record: DecodedRecord, depth: int) -> None:
+def _check_convert(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_rounding(record, frozenset(Rounding))
     require(record["axis"] < record["used_dims"], "an axis that is not there")
@@ -193,10 +192,10 @@ def _check_convert(record: DecodedRecord, depth: int) -> None:
     if operands.present("step"):
         require(record["function"] == Rounding.STOCHASTIC, "without stochastic rounding", "step")
         operands.require("step", frozenset((Format.I64,)), frozenset((Addressing.GLOBAL,)))
-        require(not any(operands.stride("step", d) for d in range(DIMS)), "moves", "step")
+        require(not any(operands.moves("step", d) for d in range(DIMS)), "moves", "step")
     if record["function"] != Rounding.STOCHASTIC:
-        offset, strides = record["operand"]["offset"][3], record["operand"]["stride"][3]
-        require(offset == 0 and not any(strides), "means nothing here", "position")
+        position = (record["operand"]["offset"][3], *record["operand"]["stride"][3])
+        require(not any(position), "means nothing here", "position")
         require(record["seed"] == 0 and record["stream_number"] == 0, "a seed without stochastic rounding")
 
 
@@ -204,7 +203,7 @@ def _check_rounding(record: DecodedRecord, allowed: frozenset[Rounding]) -> None
     require(record["function"] in [int(rounding) for rounding in allowed], "a rounding that does not exist")
 
 
-def _check_vector(record: DecodedRecord, depth: int) -> None:
+def _check_vector(record: DecodedRecord) -> None:
     operands = Operands(record)
     require(record["function"] < len(FUNCTIONS), "a function that does not exist")
     spec = FUNCTIONS[int(record["function"])]
@@ -223,7 +222,7 @@ def _check_vector(record: DecodedRecord, depth: int) -> None:
             operands.require(name, VECTOR_FORMATS, ON_CHIP)
 
 
-def _check_norm(record: DecodedRecord, depth: int) -> None:
+def _check_norm(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
     require(record["axis"] < record["used_dims"], "an axis that is not there")
@@ -239,35 +238,35 @@ def _check_vectors(record: DecodedRecord, operands: Operands, names: Sequence[st
     """Operands that move along the channels alone."""
     for name in names:
         for d in range(int(record["used_dims"])):
-            require(d == record["axis"] or operands.stride(name, d) == 0, "moves along another axis", name)
+            require(d == record["axis"] or not operands.moves(name, d), "moves along another axis", name)
 
 
 def _check_one_box(record: DecodedRecord) -> None:
-    require(max(record["core_grid"]) == 1, "works on a box of the chip, not on one of each core")
+    require(not record["spread"], "works on a box of the chip, not on one of each core")
 
 
-def _check_statistics(record: DecodedRecord, depth: int) -> None:
+def _check_statistics(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
     require(record["used_dims"] == 4, "has other than 4 dimensions")
     require(record["axis"] == 2, "channels are dimension 2")
-    require(record["dim"]["count"][3] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
+    require(record["last_count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
     require(record["immediate_int"] >= 1, "chunks of no positions")
-    require(int(record["init_loops"]) >> depth == 0, "init_loops names a loop that is not there")
+    require(record["init_loops"] >> record["loops"] == 0, "init_loops names a loop that is not there")
     operands.require("state", frozenset((Format.I64,)), ON_CHIP)
     operands.require("x", FP32, ON_CHIP)
-    require(operands.stride("state", 1) == 0, "moves along positions", "state")
-    require(operands.stride("x", 3) == 0, "moves along rows", "x")
+    require(not operands.moves("state", 1), "moves along positions", "state")
+    require(not operands.moves("x", 3), "moves along rows", "x")
 
 
-def _check_summarize(record: DecodedRecord, depth: int) -> None:
+def _check_summarize(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
     require(record["used_dims"] == 3, "has other than 3 dimensions")
     require(record["axis"] == 1, "channels are dimension 1")
-    require(record["dim"]["count"][2] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
+    require(record["last_count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
     require(record["immediate_int"] >= 1, "of no positions")
     operands.require("state", frozenset((Format.I64,)), ON_CHIP)
     vectors = [name for name in OPCODES[Opcode.SUMMARIZE].operands if name != "state"]
@@ -276,7 +275,7 @@ def _check_summarize(record: DecodedRecord, depth: int) -> None:
     _check_vectors(record, operands, vectors)
 
 
-def _check_constants(record: DecodedRecord, depth: int) -> None:
+def _check_constants(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
@@ -288,7 +287,7 @@ def _check_constants(record: DecodedRecord, depth: int) -> None:
     _check_vectors(record, operands, names)
 
 
-def _check_narrow(record: DecodedRecord, depth: int) -> None:
+def _check_narrow(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
     _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
@@ -297,7 +296,7 @@ def _check_narrow(record: DecodedRecord, depth: int) -> None:
         operands.require(name, FP32, ON_CHIP)
 
 
-def _check_extrema(record: DecodedRecord, depth: int) -> None:
+def _check_extrema(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
     require(record["used_dims"] == 3, "has other than 3 dimensions")
@@ -307,11 +306,11 @@ def _check_extrema(record: DecodedRecord, depth: int) -> None:
         operands.require(name, FP32, ON_CHIP)
     for name in ("argmax", "argmin"):
         operands.require(name, frozenset((Format.I64,)), ON_CHIP)
-        require(operands.stride(name, 1) == 0, "moves along positions", name)
+        require(not operands.moves(name, 1), "moves along positions", name)
     _check_vectors(record, operands, ("share",))
 
 
-def _check_scatter(record: DecodedRecord, depth: int) -> None:
+def _check_scatter(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
     require(record["axis"] < record["used_dims"], "an axis that is not there")

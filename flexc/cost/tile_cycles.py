@@ -131,13 +131,23 @@ def tile_compute_cycles(
 
 def output_factor(dim: Dim, lane: Factor, unit: Factor, pes: Sequence[PeFactor]) -> int:
     """How many iterations of an output dimension a core makes side by side."""
-    made_by_pes = prod(pe.factor for pe in pes if pe.role == "outputs" and pe.dim == dim)
-    return made_by_pes * prod(factor.factor for factor in (lane, unit) if factor.dim == dim)
+    side_by_side = 1
+    for factor in (lane, unit):
+        if factor.dim == dim:
+            side_by_side *= factor.factor
+    for pe in pes:
+        if pe.role == "outputs" and pe.dim == dim:
+            side_by_side *= pe.factor
+    return side_by_side
 
 
 def chain_factor(dim: Dim, pes: Sequence[PeFactor]) -> int:
     """How many iterations of a reduced dimension a chain of PEs takes side by side."""
-    return prod(pe.factor for pe in pes if pe.role == "chain" and pe.dim == dim)
+    chained = 1
+    for pe in pes:
+        if pe.role == "chain" and pe.dim == dim:
+            chained *= pe.factor
+    return chained
 
 
 def reduction_lanes(lane: Factor, pes: Sequence[PeFactor]) -> int:

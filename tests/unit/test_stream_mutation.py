@@ -22,6 +22,7 @@ from flexc.backends.stream.isa import (
 )
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.simulate import simulate
+from flexc.backends.stream.timeline import Timeline
 from flexc.target import load_target
 from tests.stream_programs import ConvCase, conv_program
 
@@ -38,7 +39,7 @@ def stream() -> Stream:
     return conv_program(CASE).stream
 
 
-def observe(stream: Stream) -> tuple[bytes, timing.Timeline] | None:
+def observe(stream: Stream) -> tuple[bytes, Timeline] | None:
     """All bytes that a stream makes, and its timing; None for a fault."""
     try:
         found = simulate(stream, {}, tensors=True)

@@ -11,7 +11,8 @@ from flexc.backends.stream.isa import Format, Opcode, Space
 from flexc.backends.stream.isa_functions import FUNCTION_CODES
 from flexc.backends.stream.program import GroupRange, Stream
 from flexc.backends.stream.record_builder import Dim, Operand, Record
-from flexc.backends.stream.timing import Timeline, simulate
+from flexc.backends.stream.timeline import Timeline
+from flexc.backends.stream.timing import simulate
 from flexc.cost.tile_cycles import core_rates, tile_compute_cycles
 from flexc.ir.mapping import Factor, PeFactor
 from flexc.target import load_target

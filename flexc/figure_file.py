@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -71,6 +71,14 @@ def count_epochs(axes: Axes, epochs: int) -> None:
     axes.set_xlabel("epoch")
     axes.set_xlim(0.5, epochs + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def legend_below(figure: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, each label once."""
+    found = (zip(*panel.get_legend_handles_labels(), strict=True) for panel in panels)
+    entries = {label: handle for pairs in found for handle, label in pairs}
+    if entries:
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False)
 
 
 def literal(text: str, most: int = 200) -> str:

@@ -19,7 +19,7 @@ from flexc.analysis.comparison.result import (
 from flexc.analysis.comparison.stored import read_comparison
 from flexc.analysis.comparison.text import iso_words
 from flexc.diagnostics import Place, error
-from flexc.figure_file import check_figure, literal, write_figure
+from flexc.figure_file import check_figure, legend_below, literal, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,8 +102,7 @@ def draw_ratios(figure: Figure, found: Comparison, ratio: Ratio, policies: Seque
             )  # fmt: skip
         panel.set_title(literal(policy))
         panel.set_ylabel(f"{ratio.words.lower()}\nof {literal(target, NAME_CHARACTERS)}")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, panels)
     figure.suptitle(_title(found, ratio, target, figure.get_figwidth()), fontsize=9)
 
 

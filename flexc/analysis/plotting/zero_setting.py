@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexc.diagnostics import Place, error
-from flexc.figure_file import check_figure, count_epochs, literal, write_figure
+from flexc.figure_file import check_figure, count_epochs, legend_below, literal, write_figure
 from flexc.training.metrics import EpochMetrics, read_epochs
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL_INCHES = (4.2, 3.2)
+COLOURS = {"activations": "C0", "weights": "C1", "gradients": "C2"}
 Curve = tuple[str, list[float]]
 
 
@@ -42,8 +43,9 @@ def plot_zero_setting(runs: Sequence[Path], output: Path) -> None:
         panels = figure.subplots(1, len(courses), sharey=True, squeeze=False)[0]
         for panel, (name, numbers, curves) in zip(panels, courses, strict=True):
             _draw_course(panel, name, numbers, curves)
-        panels[0].set_ylabel("zero-setting error, mean of an epoch")
+        panels[0].set_ylabel("zero-setting error")
         panels[0].set_ylim(bottom=0)
+        legend_below(figure, panels)
 
     width, height = PANEL_INCHES
     write_figure(output, (width * len(courses), height), draw)
@@ -66,8 +68,7 @@ def curves_of(epochs: Sequence[EpochMetrics]) -> list[Curve]:
 def _draw_course(panel: Axes, name: str, numbers: Sequence[int], curves: Sequence[Curve]) -> None:
     for label, values in curves:
         # With a point at every epoch, so that a run of one has something to see.
-        panel.plot(numbers, values, marker=".", linewidth=1.0, label=label)
+        panel.plot(numbers, values, marker=".", linewidth=1.0, color=COLOURS[label], label=label)
     panel.set_title(literal(name))
     count_epochs(panel, max(numbers))
     panel.grid(linewidth=0.3)
-    panel.legend()

@@ -8,7 +8,7 @@ from math import prod, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flexc.figure_file import literal, write_figure
+from flexc.figure_file import legend_below, literal, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,10 +86,7 @@ def _draw(figure: Figure, works: Mapping[tuple[object, ...], Sequence[_Point]]) 
         _draw_points(panel, points, colours)
         step = "training step" if train else "inference"
         panel.set_title(f"{literal(Path(str(model)).stem)}, {step}, batch {batch}")
-    found = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in panels)
-    legend = {label: handle for pairs in found for handle, label in pairs}
-    if legend:
-        figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, panels)
     figure.suptitle("size: area of the datapath; framed: not beaten in cycles, energy and area", fontsize=9)
 
 

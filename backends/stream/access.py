@@ -149,6 +149,8 @@ class Operand:
         packed: tuple[int, ...] = ()
         if self.format not in WHOLE_BYTE_TYPES:
             packed = packed_dimensions(shape, strides, self.bits)
+            if not packed:
+                raise StreamFault(f"no two {self.format.name} elements are neighbours", operand=self.name)
             for d in packed:
                 strides[d] = 0
         for d, stride in enumerate(strides):

@@ -62,13 +62,14 @@ class Layout:
 
 
 def packed_dimensions(shape: Sequence[int], strides: Sequence[int], bits: int) -> tuple[int, ...]:
-    """The dimensions whose elements lie one after the other, outermost first; the last without any.
+    """The dimensions whose elements lie one after the other, outermost first.
 
-    They end where a run of them is whole bytes.
+    They end where a run of them is whole bytes. Where all elements lie apart it is a dimension of one
+    element, none if there is none.
     """
     single = [d for d, stride in enumerate(strides) if stride == bits]
     if not single:
-        return (len(shape) - 1,)
+        return tuple(d for d, n in enumerate(shape) if n == 1)[-1:]
     run = [max(single, key=lambda d: (shape[d], d))]
     length = shape[run[0]]
     while True:

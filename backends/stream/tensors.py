@@ -42,6 +42,8 @@ def layout_of(plane: SymbolPlane) -> Layout:
     packed: tuple[int, ...] = ()
     if plane.format not in WHOLE_BYTE_TYPES:
         packed = packed_dimensions(plane.shape, plane.stride_bits, bits)
+        if not packed:
+            raise StreamFault(f"no two elements of a plane of {plane.format.name} are neighbours")
         strides = [0 if d in packed else stride for d, stride in enumerate(strides)]
     if any(stride % 8 for stride in strides):
         raise StreamFault(f"a plane of {plane.format.name} has strides {plane.stride_bits} bits")

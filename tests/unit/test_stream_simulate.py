@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,31 @@ def test_fp10_is_packed_and_unpacked(channels: int) -> None:
     found = bench.run()
     for name in ("y", "packed", "codes"):
         assert found[name].tobytes() == x.tobytes()
+
+
+def test_fp10_elements_that_lie_apart() -> None:
+    """A single channel, along which a box need not go: an element in each two bytes."""
+    x = numerics.minifloat(normal(5, 3, 1), exponent_bits=5, fraction_bits=4)
+    bench = Bench()
+    packed = bench.result("packed", x.shape, Format.FP10)
+    bench.store(packed, bench.loaded(x, Format.F32), whole(x.shape))
+    pixels = x[..., 0]
+    buffer = bench.buffer(pixels.shape, Format.F32, space=Space.HELD)
+    bench.load(buffer, replace(packed, stride=packed.stride[:2]), whole(pixels.shape))
+    bench.store(bench.result("y", pixels.shape, Format.F32), buffer, whole(pixels.shape))
+    assert bench.run()["y"].tobytes() == pixels.tobytes()
+
+
+def test_packed_elements_without_a_neighbour() -> None:
+    """Neither in the box nor along a core axis is there a run of one element."""
+    bench = Bench()
+    apart = bench.given(np.ones((4, 4, 4, 1), np.int8), Format.M4)
+    dims = [Dim(2, limit=4, core=tuple(2 * (axis == d) for axis in range(3))) for d in range(3)]
+    local = bench.buffer((2, 2, 2), Format.M4, local=True)
+    bench.load(local, replace(apart, stride=apart.stride[:3]), dims, (2, 2, 2))
+    stream = replace(bench.stream(), machine=replace(MACHINE, cores=8))
+    with pytest.raises(StreamFault, match="no two M4 elements are neighbours"):
+        simulate(stream, {})
 
 
 @pytest.mark.parametrize(

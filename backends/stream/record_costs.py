@@ -113,6 +113,9 @@ class RecordCost:
                 bits = FORMAT_BITS[Format(int(operand["format"][place]))]
                 indexed = [stride != 0 for stride in operand["stride"][place][: self.box.dims]]
                 if name == "src" and self.opcode is Opcode.GATHER:
+                    # Each index chooses a row, whichever dimensions of the box it lies along.
+                    choosing = operand["stride"][operands.index("indices")]
+                    indexed = [one or stride != 0 for one, stride in zip(indexed, choosing, strict=False)]
                     indexed[int(self.record["axis"])] = True
                 dram_bytes += -(-_distinct(self.box, inside, indexed) * bits // 8)
         cycles = self.target.dram_latency_cycles + ceil(dram_bytes / self.target.dram_bytes_per_cycle)

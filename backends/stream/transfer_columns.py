@@ -49,6 +49,9 @@ def _operand(records: NDArray[Any], names: dict[Opcode, str]) -> tuple[Integers,
         bits[index] = np.where(in_dram, BITS_OF_FORMAT[operand["format"]], 0)
         indexed[index] = operand["stride"] != 0
         if opcode is Opcode.GATHER and name == "src":
+            # Each index chooses a row, whichever dimensions of the box it lies along.
+            choosing = records["operand"][index, OPCODES[opcode].operands.index("indices")]
+            indexed[index] |= choosing["stride"] != 0
             indexed[index, records["axis"][index]] = True
     return bits, indexed
 

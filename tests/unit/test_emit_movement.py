@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flexc.backends.stream.timing import simulate
+from flexc.target import load_target
 from tests.onnx_models import build, make_node, random
 from tests.stream_agreement import check_agreement
 from tests.unit.test_emit_vector import integers, run
@@ -135,6 +137,17 @@ def test_embedding(tmp_path: Path) -> None:
         make_node("MatMul", ["a", "w"], ["y"]),
     ]
     run(tmp_path, nodes, inputs, constants)
+
+
+def test_an_embedding_moves_a_row_for_each_token(tmp_path: Path) -> None:
+    """Whatever the shape of the tokens; and the tokens once."""
+    rows = {"table": random(50, 24)}
+    moved = []
+    for shape in ((14,), (2, 7)):
+        inputs = {"tokens": integers(*shape, low=0, high=50)}
+        found = run(tmp_path, [make_node("Gather", ["table", "tokens"], ["y"])], inputs, rows)
+        moved.append(simulate(found.stream, load_target("flexblock")).read_bytes)
+    assert moved == [14 * 24 * 4 + 14 * 8] * 2
 
 
 def test_flatten_after_convolution(tmp_path: Path) -> None:

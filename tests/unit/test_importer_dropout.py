@@ -13,6 +13,7 @@ from flexc.importer import load_model
 from flexc.ir import train
 from flexc.ir.program import Graph
 from flexc.passes.cse import EliminateCommonSubexpressions
+from flexc.training.model import load_forward
 from tests.onnx_models import Array, assert_matches, build, make_node, op_names, random, save
 
 X = random(2, 3, 4)
@@ -74,6 +75,19 @@ def test_a_training_step_keeps_dropout(form: str, tmp_path: Path) -> None:
     graph = load_model(path, training=True)
     graph.module.verify()
     assert dropouts(graph) == [(ratio, 0)]
+
+
+def test_a_trained_model_is_tested_without_dropout_and_by_running_statistics(tmp_path: Path) -> None:
+    """Whatever the mode that the model was exported in."""
+    vectors = {name: random(3) for name in ("gamma", "beta", "mean", "var")}
+    constants = {**vectors, "ratio": np.array(0.4, np.float32), "training": np.array(True)}
+    nodes = [
+        make_node("Dropout", ["x", "ratio", "training"], ["d"]),
+        make_node("BatchNormalization", ["d", *vectors], ["y", "next_mean", "next_var"], training_mode=1),
+    ]
+    path = save(build(nodes, {"x": X}, constants, opset=15), tmp_path)
+    assert op_names(load_forward(path, {"x": X.shape})) == ["nn.batch_norm"]
+    assert op_names(load_forward(path, {"x": X.shape}, training=True)) == ["train.dropout", "nn.batch_norm"]
 
 
 def test_dropouts_of_one_value_stay_two(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path  # noqa: E402
 import click  # noqa: E402
 import onnx  # noqa: E402
 
-from flexc.mapping.cache import VARIABLE  # noqa: E402
+from flexc.disk_cache import VARIABLE  # noqa: E402
 from flexc.options import TrainingOptions  # noqa: E402
 from models.make_resnet import DEPTHS, make_resnet  # noqa: E402
 

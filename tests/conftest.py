@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flexc.mapping.cache import VARIABLE
+from flexc.disk_cache import VARIABLE
 
 GOLDEN_ROOT = Path(__file__).parent / "golden"
 

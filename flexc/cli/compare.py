@@ -68,6 +68,19 @@ def compare_command(
       flexc compare resnet50.onnx --targets flexblock --train --no-weights --json
     """
     wanted = one_format(form, as_json)
+    from flexc.analysis.comparison.remembered import comparison_entry, read_comparison, write_comparison
+
+    entry = None
+    if no_weights:
+        settings = {
+            "targets": targets, "policies": policies, "batchnorm": batchnorm, "iso": iso,
+            "train": train, "batch": batch, "ranges": not no_ranges,
+        }  # fmt: skip
+        entry = comparison_entry(models, (*targets.split(","), *policies), settings)
+        before = None if entry is None else read_comparison(entry)
+        if before is not None:
+            show(before, wanted)
+            return
     # Imported here: the compiler is slow to load, and --help does not need it.
     from flexc.analysis.comparison.iso import Iso
     from flexc.analysis.comparison.models import load_compared_model
@@ -88,6 +101,8 @@ def compare_command(
     ]
     with working_on("compare") as progress:
         found = compare(loads, options, progress)
+    if entry is not None:
+        write_comparison(entry, found)
     show(found, wanted)
 
 

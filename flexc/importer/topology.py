@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-import networkx as nx
 import onnx
 
 from flexc.diagnostics import Place, error
@@ -137,6 +136,9 @@ def _order(graph: onnx.GraphProto, producers: dict[str, int]) -> list[int]:
 def _report_cycles(
     graph: onnx.GraphProto, circular: Sequence[int], producers: dict[str, int], file: str, problems: Problems
 ) -> None:
+    # Imported here: it takes a tenth of a second, and few models have circles.
+    import networkx as nx
+
     edges = nx.DiGraph()
     edges.add_nodes_from(circular)
     for index in circular:

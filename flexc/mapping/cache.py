@@ -10,23 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 import flexc
-from flexc.diagnostics import CompileError
+from flexc.disk_cache import entry_path, read_entry, write_entry
 from flexc.ir.mapping import Factor, Mapping, PeFactor
 from flexc.mapping.legality import check
 from flexc.mapping.problem import ContractionProblem
 from flexc.mapping.search import search
-from flexc.output_file import write_file
 from flexc.target.machine import Target
-
-VARIABLE = "FLEXC_CACHE_DIR"
-"""Environment variable that names the folder of the cache; empty: nothing is kept on disk."""
 
 
 @lru_cache(maxsize=1 << 14)
@@ -36,8 +30,7 @@ def find_mapping(problem: ContractionProblem, target: Target) -> Mapping:
     Raises as :func:`~flexc.mapping.search.search`. A mapping of the search that is not legal is a bug, and an
     AssertionError.
     """
-    folder = cache_folder()
-    path = None if folder is None else _path(folder, problem, target)
+    path = _path(problem, target)
     found = None if path is None else _read(path)
     if found is not None and not check(problem, found, target):
         return found
@@ -46,24 +39,20 @@ def find_mapping(problem: ContractionProblem, target: Target) -> Mapping:
     if violations:
         raise AssertionError(f"{problem.describe()}: illegal mapping {mapping}: {'; '.join(violations)}")
     if path is not None:
-        _write(path, mapping)
+        write_entry(path, asdict(mapping))
     return mapping
 
 
-def cache_folder() -> Path | None:
-    """The folder of the cache, by environment: ``FLEXC_CACHE_DIR``, else flexc's in ``XDG_CACHE_HOME``."""
-    chosen = os.environ.get(VARIABLE)
-    if chosen is not None:
-        return Path(chosen) if chosen else None
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "flexc"
+def _path(problem: ContractionProblem, target: Target) -> Path | None:
+    key = f"{json.dumps(asdict(problem), sort_keys=True)} {_machine(target)} {_sources()}"
+    return entry_path("mappings", key)
 
 
-def _path(folder: Path, problem: ContractionProblem, target: Target) -> Path:
+@lru_cache(maxsize=64)
+def _machine(target: Target) -> str:
+    """The contents of a target but its name."""
     machine = {name: value for name, value in asdict(target).items() if name != "name"}
-    key = json.dumps([asdict(problem), machine, _sources()], sort_keys=True)
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    return folder / "mappings" / digest[:2] / f"{digest}.json"
+    return json.dumps(machine, sort_keys=True)
 
 
 @cache
@@ -78,11 +67,10 @@ def _sources() -> str:
 
 def _read(path: Path) -> Mapping | None:
     """The mapping of an entry; None where there is none that is whole."""
+    fields = read_entry(path)
+    if fields is None:
+        return None
     try:
-        entry = json.loads(path.read_bytes())
-        fields = entry["mapping"]
-        if entry["sha256"] != _digest(fields):
-            return None
         return Mapping(
             fields["stream"],
             Factor(**fields["lane"]),
@@ -92,20 +80,5 @@ def _read(path: Path) -> Mapping | None:
             tuple(fields["tile"]),
             tuple(fields["order"]),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
-
-
-def _write(path: Path, mapping: Mapping) -> None:
-    fields = asdict(mapping)
-    text = json.dumps({"mapping": fields, "sha256": _digest(fields)})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, lambda file: file.write_text(text))
-    except (OSError, CompileError):
-        # The next process searches again.
-        return
-
-
-def _digest(fields: Any) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -12,11 +12,12 @@ the range that belongs to the variance.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import gcd
 
 import numpy as np
 from xdsl.dialects.builtin import ArrayAttr, StringAttr
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute
 
 from flexc.diagnostics import error
 from flexc.ir import gradient_shapes, lightnorm, train
@@ -38,14 +39,17 @@ def use_lightnorm(graph: Graph, *, rounding: str, num_chunks: int) -> bool:
     Raises CompileError FX346 for one with too few positions.
     """
     norms = [op for op in graph.main.body.block.ops if isinstance(op, train.BatchNormOp)]
+    positions_per_chunk: dict[str, int] = {}
     for norm in norms:
-        positions_per_chunk = _positions_per_chunk(norm, graph, num_chunks)
+        positions = _positions_per_chunk(norm, graph, num_chunks)
         _replace(norm, rounding, num_chunks)
         statistics = norm.attributes.get(train.RUNNING_STATISTICS)
         if isinstance(statistics, ArrayAttr):
-            _keep_range(graph, statistics, positions_per_chunk)
+            _, variance = (one.data for one in statistics if isinstance(one, StringAttr))
+            positions_per_chunk.setdefault(variance, positions)
         erase(norm)
     if norms:
+        _keep_ranges(graph, positions_per_chunk)
         drop_unused_weights(graph)
     return bool(norms)
 
@@ -120,20 +124,18 @@ def _carried(op: train.BatchNormOp | train.BatchNormGradOp) -> dict[str, Attribu
     return {} if source is None else {"source": source}
 
 
-def _keep_range(graph: Graph, statistics: ArrayAttr[Attribute], positions_per_chunk: int) -> None:
-    """Renames the running variance, and makes a range of its first value."""
-    _, variance = (one.data for one in statistics if isinstance(one, StringAttr))
+def _keep_ranges(graph: Graph, positions_per_chunk: Mapping[str, int]) -> None:
+    """Renames running variances, given with their positions, and makes ranges of their first values."""
     main = graph.main
-    if variance not in names_of(main, STATE):
-        return
-    renamed = variance + RANGE_SUFFIX
-    argument: SSAValue = main.body.block.args[graph.input_names.index(variance)]
-    argument.name_hint = hint_of(renamed)
+    state = set(names_of(main, STATE))
+    renamed = {name: name + RANGE_SUFFIX for name in positions_per_chunk if name in state}
+    for argument, name in zip(main.body.block.args, graph.input_names, strict=True):
+        if name in renamed:
+            argument.name_hint = hint_of(renamed[name])
     for attribute in (INPUTS, OUTPUTS, STATE):
         names = names_of(main, attribute)
-        main.attributes[attribute] = name_array(
-            tuple(renamed if name == variance else name for name in names)
-        )
-    if variance in graph.weights:
-        deviation = np.sqrt(np.asarray(graph.weights.get(variance), np.float32))
-        graph.weights.add(renamed, deviation / range_constant(positions_per_chunk))
+        main.attributes[attribute] = name_array(tuple(renamed.get(name, name) for name in names))
+    for variance, name in renamed.items():
+        if variance in graph.weights:
+            deviation = np.sqrt(np.asarray(graph.weights.get(variance), np.float32))
+            graph.weights.add(name, deviation / range_constant(positions_per_chunk[variance]))

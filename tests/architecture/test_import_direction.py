@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("diagnostics", "numerics", "tensor_spec", "options"),
-            *("array_files", "figure_file", "output_file", "versioned_json"),
+            *("array_files", "disk_cache", "figure_file", "output_file", "versioned_json"),
         }
     ),
     frozenset({"ir"}),
@@ -43,6 +43,8 @@ SAME_LAYER = {
     ("tensor_spec", "diagnostics"),
     ("array_files", "diagnostics"),
     ("array_files", "output_file"),
+    ("disk_cache", "diagnostics"),
+    ("disk_cache", "output_file"),
     ("output_file", "diagnostics"),
     ("figure_file", "diagnostics"),
     ("figure_file", "output_file"),

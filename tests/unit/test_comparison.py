@@ -17,9 +17,10 @@ from flexc.analysis.comparison.iso import Iso, beside
 from flexc.analysis.comparison.machines import FlexBlockMachine
 from flexc.analysis.comparison.model_cost import model_cost
 from flexc.analysis.comparison.models import load_compared_model
+from flexc.analysis.comparison.phases import Phase
 from flexc.analysis.comparison.result import Comparison, Range, geometric_mean
 from flexc.analysis.comparison.run import ComparisonOptions, compare
-from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, Phase, Tensor
+from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, Tensor
 from flexc.cli import main
 from flexc.cost.area import baseline_area, flexblock_area
 from flexc.diagnostics import CompileError

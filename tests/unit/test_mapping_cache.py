@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flexc import disk_cache
 from flexc.diagnostics import CompileError
 from flexc.ir.mapping import Mapping
 from flexc.mapping import cache
@@ -24,7 +25,7 @@ PROBLEM = LAYERS["ragged_k"]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache."""
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(disk_cache.VARIABLE, str(tmp_path))
     cache.find_mapping.cache_clear()
     yield tmp_path
     cache.find_mapping.cache_clear()
@@ -109,11 +110,11 @@ def test_a_damaged_entry_is_searched_and_written_anew(
     if damage == "half":
         path.write_bytes(whole[: len(whole) // 2])
     elif damage == "tile":
-        entry["mapping"]["tile"][0] += 1
+        entry["content"]["tile"][0] += 1
         path.write_text(json.dumps(entry))
     elif damage == "illegal":
-        entry["mapping"]["tile"][5] += 1
-        entry["sha256"] = cache._digest(entry["mapping"])
+        entry["content"]["tile"][5] += 1
+        entry["sha256"] = disk_cache.digest_of(entry["content"])
         path.write_text(json.dumps(entry))
     else:
         path.write_text(damage)
@@ -132,22 +133,22 @@ def test_nothing_half_written_stays(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_without_a_folder_nothing_is_kept(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setenv(cache.VARIABLE, "")
+    monkeypatch.setenv(disk_cache.VARIABLE, "")
     assert in_a_new_process() == search(PROBLEM, FLEXBLOCK)
     (folder / "file").write_text("")
-    monkeypatch.setenv(cache.VARIABLE, str(folder / "file"))
+    monkeypatch.setenv(disk_cache.VARIABLE, str(folder / "file"))
     assert in_a_new_process() == search(PROBLEM, FLEXBLOCK)
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    assert cache.cache_folder() == folder
-    monkeypatch.delenv(cache.VARIABLE)
+    assert disk_cache.cache_folder() == folder
+    monkeypatch.delenv(disk_cache.VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "xdg"))
-    assert cache.cache_folder() == folder / "xdg" / "flexc"
+    assert disk_cache.cache_folder() == folder / "xdg" / "flexc"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(folder))
-    assert cache.cache_folder() == folder / ".cache" / "flexc"
+    assert disk_cache.cache_folder() == folder / ".cache" / "flexc"
 
 
 def test_what_does_not_map_is_an_error_each_time(folder: Path) -> None:

@@ -9,6 +9,7 @@ from math import prod
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from flexc.analysis.comparison.grouping import OpGroup, OpGrouping
+from flexc.analysis.comparison.phases import Phase
 from flexc.analysis.comparison.vector_work import vector_work
 from flexc.analysis.comparison.workload import (
     PHASE_OF_PASS,
@@ -17,7 +18,6 @@ from flexc.analysis.comparison.workload import (
     Norm,
     NormDirection,
     NormKind,
-    Phase,
     Storage,
     Tensor,
     Workload,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from flexc.analysis.comparison.group_cost import Cost, group_cost
 from flexc.analysis.comparison.machines import Machine
-from flexc.analysis.comparison.workload import Phase, Workload
+from flexc.analysis.comparison.phases import Phase
+from flexc.analysis.comparison.workload import Workload
 
 CONTRACTION_PHASES = (Phase.FORWARD, Phase.LOCAL_GRAD, Phase.WEIGHT_GRAD)
 

@@ -9,6 +9,7 @@ from flexc.analysis.comparison.iso import Iso, beside
 from flexc.analysis.comparison.machines import BaselineMachine, FlexBlockMachine, Machine
 from flexc.analysis.comparison.model_cost import CONTRACTION_PHASES, ModelCost, model_cost
 from flexc.analysis.comparison.models import ComparedModel, LoadModel
+from flexc.analysis.comparison.phases import Phase
 from flexc.analysis.comparison.result import (
     ACCURACY,
     ArrayRow,
@@ -21,7 +22,7 @@ from flexc.analysis.comparison.result import (
     mean_range,
 )
 from flexc.analysis.comparison.variations import VARIATIONS
-from flexc.analysis.comparison.workload import Phase, Workload
+from flexc.analysis.comparison.workload import Workload
 from flexc.cost.area import DatapathArea
 from flexc.cost.energy_breakdown import COMPONENTS
 from flexc.diagnostics import error

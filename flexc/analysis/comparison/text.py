@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from flexc.analysis.comparison.phases import Phase
 from flexc.analysis.comparison.result import Comparison, MachineRow, Range, RatioRow
-from flexc.analysis.comparison.workload import Phase
 
 
 @dataclass(frozen=True)

@@ -7,26 +7,15 @@ operand is quantized.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Literal, TypeAlias
 
+from flexc.analysis.comparison.phases import Phase
 from flexc.mapping.problem import ContractionProblem, Pass
 
 Storage: TypeAlias = Literal["result", "f32", "fp10", "i64", "i32", "i1"]
 """Format in DRAM: ``result`` is a plain tensor between layers, in the machine's own width."""
 NormKind: TypeAlias = Literal["lightnorm", "fp32"]
 NormDirection: TypeAlias = Literal["forward", "backward"]
-
-
-class Phase(StrEnum):
-    """A part of a training step that is reported by itself."""
-
-    FORWARD = "forward"
-    LOCAL_GRAD = "local gradient"
-    WEIGHT_GRAD = "weight gradient"
-    BATCH_NORM = "batch norm"
-    CONVERSION = "conversion"
-    OTHER = "other"
 
 
 PHASE_OF_PASS: dict[Pass, Phase] = {

@@ -45,6 +45,8 @@ class TransferCycles:
     store: Reals
     first_load: Reals
     last_store: Reals
+    again: Reals
+    """Of a result that is not quantized where it is made, and is read once more for that."""
 
 
 def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCandidates) -> TransferCycles:
@@ -91,8 +93,10 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
     order = load.argmin(axis=0)
     stores = trips[:, [G, N, P, Q, OUT]].prod(axis=1)
     chip = tiles.tile * tiles.cores
-    again = 0 if problem.output_group is None else ~holds_whole_groups(problem, chip[:, G], chip[:, OUT])
-    output_bytes = problem.outputs * OUTPUT_BYTES * (1.0 + again)
+    again = np.zeros(len(tiles))
+    if problem.output_group is not None:
+        again += ~holds_whole_groups(problem, chip[:, G], chip[:, OUT])
+    output_bytes = float(problem.outputs * OUTPUT_BYTES)
     latency = target.dram_latency_cycles
     outputs = [G, N, P, Q, OUT]
     last_outputs = (extents[outputs] - (trips[:, outputs] - 1) * chip[:, outputs]).prod(axis=1)
@@ -101,7 +105,8 @@ def transfer_cycles(problem: ContractionProblem, target: Target, tiles: TileCand
         load.min(axis=0),
         output_bytes * per_byte + stores * latency,
         (a_bytes / a_tiles + b_bytes / b_tiles) * per_byte + 2 * PLANES * latency,
-        last_outputs * OUTPUT_BYTES * (1.0 + again) * per_byte + latency,
+        last_outputs * OUTPUT_BYTES * per_byte + latency,
+        np.ceil(output_bytes * again * per_byte),
     )
 
 

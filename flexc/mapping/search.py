@@ -75,7 +75,7 @@ def _cycles(
         + transfers.last_store[:, None],
         (transfers.first_load + transfers.store)[:, None] + first_compute,
     )
-    return cycles, transfers.order
+    return cycles + transfers.again[:, None], transfers.order
 
 
 def _bound(
@@ -93,7 +93,7 @@ def _bound(
         np.maximum(transfers.first_load + compute, transfers.load) + transfers.last_store,
         transfers.first_load + transfers.store,
     )
-    return bound
+    return bound + transfers.again
 
 
 def _some_of_each_split(tiles: TileCandidates, ranked: Integers) -> Integers:

@@ -18,7 +18,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flexc.analysis.comparison.models import ComparedModel
+from flexc.analysis.comparison.workload import Workload
 from flexc.analysis.sweeping.engines import Engine, in_process, local_processes, ray_cluster
+from flexc.analysis.sweeping.evaluate import evaluate
 from flexc.analysis.sweeping.pareto import OBJECTIVES, pareto_front, plot_pareto
 from flexc.analysis.sweeping.point import Point
 from flexc.analysis.sweeping.run import run_sweep
@@ -27,6 +30,7 @@ from flexc.analysis.sweeping.store import COLUMNS, Cost, Result, Store, row
 from flexc.analysis.sweeping.table import check_table, write_table
 from flexc.cli import main
 from flexc.diagnostics import CompileError, error
+from flexc.options import BatchNorm
 from tests.inspected_model import residual_model
 from tests.json_schema import violations
 
@@ -233,6 +237,38 @@ def test_the_picture_names_works_targets_and_policies(tmp_path: Path) -> None:
     assert ">mine<" in text
     plot_pareto(tmp_path / "empty.svg", [failed])
     assert "<svg" in (tmp_path / "empty.svg").read_text()
+
+
+def test_a_workload_is_kept_for_all_targets_until_a_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    workload = ComparedModel.workload
+
+    def counted(
+        self: ComparedModel, policy: str, batchnorm: BatchNorm, *, everywhere: bool = False
+    ) -> Workload:
+        made.append(policy)
+        return workload(self, policy, batchnorm, everywhere=everywhere)
+
+    monkeypatch.setattr(ComparedModel, "workload", counted)
+    model, policy = tmp_path / "m.onnx", tmp_path / "mine.toml"
+    onnx.save(residual_model(), model)
+    policy.write_text('name = "mine"\n[default]\nformat = "FB12"\n')
+    points = [
+        Point(str(model), target, str(policy), 2, False, "lightnorm")
+        for target in ("flexblock", "flexblock-edge")
+    ]
+    narrow, edge = map(evaluate, points)
+    assert len(made) == 1
+    assert narrow.cycles < edge.cycles
+    policy.write_text('name = "mine"\n[default]\nformat = "FB24"\n')
+    assert evaluate(points[0]).cycles > narrow.cycles
+    other = residual_model()
+    other.graph.node[0].name = "other"
+    onnx.save(other, model)
+    evaluate(points[0])
+    assert len(made) == 3
 
 
 def test_a_real_sweep(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from flexc.analysis.comparison.iso import Iso
 from flexc.analysis.comparison.model_cost import model_cost
 from flexc.analysis.comparison.models import ComparedModel, load_compared_model
 from flexc.analysis.comparison.run import DEFAULT_SYSTEM, NEUTRAL_POLICY, machine_of
-from flexc.analysis.sweeping.point import Point, digest_of_model
+from flexc.analysis.comparison.workload import Workload
+from flexc.analysis.sweeping.point import Point, content_of_policy, digest_of_model
 from flexc.analysis.sweeping.store import Cost
 from flexc.options import BatchNorm
 from flexc.target import load_target
@@ -17,7 +19,8 @@ from flexc.target.load_baseline import baseline_names
 
 PJ_PER_UJ = 1e6
 KEPT_MODELS = 8
-"""Models, and training steps of them, that a process keeps for its next points."""
+KEPT_WORKLOADS = 64
+"""Models, training steps and workloads of them that a process keeps for its next points."""
 
 
 def evaluate(point: Point) -> Cost:
@@ -27,9 +30,8 @@ def evaluate(point: Point) -> Cost:
     """
     is_baseline = point.target in baseline_names()
     machine = machine_of(point.target, load_target(DEFAULT_SYSTEM if is_baseline else point.target), Iso.NONE)
-    model = _model(point.model, digest_of_model(point.model), point.train, point.batch)
     policy = NEUTRAL_POLICY if is_baseline else point.policy
-    found = model_cost(model.workload(policy, BatchNorm(point.batchnorm), everywhere=is_baseline), machine)
+    found = model_cost(_workload(_Model.of(point), policy, content_of_policy(policy), is_baseline), machine)
     total = found.total
     return Cost(
         cycles=total.cycles,
@@ -41,7 +43,29 @@ def evaluate(point: Point) -> Cost:
     )
 
 
+@dataclass(frozen=True)
+class _Model:
+    """What a workload depends on besides the policy: a file and its content, and what is made of it."""
+
+    path: str
+    digest: str
+    train: bool
+    batch: int
+    batchnorm: str
+
+    @classmethod
+    def of(cls, point: Point) -> _Model:
+        return cls(point.model, digest_of_model(point.model), point.train, point.batch, point.batchnorm)
+
+
+@lru_cache(maxsize=KEPT_WORKLOADS)
+def _workload(model: _Model, policy: str, content: str, everywhere: bool) -> Workload:
+    """The workload of a model under a policy of that content, for every target that it is estimated on."""
+    compared = _compared(model.path, model.digest, model.train, model.batch)
+    return compared.workload(policy, BatchNorm(model.batchnorm), everywhere=everywhere)
+
+
 @lru_cache(maxsize=KEPT_MODELS)
-def _model(path: str, digest: str, train: bool, batch: int) -> ComparedModel:
-    """The model of a file with that content, for every target and policy that it is compared under."""
+def _compared(path: str, digest: str, train: bool, batch: int) -> ComparedModel:
+    """The model of a file with that content, for every policy."""
     return load_compared_model(Path(path), train=train, batch=batch, weights=False)

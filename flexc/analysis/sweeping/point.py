@@ -40,7 +40,7 @@ class Point:
             **asdict(self),
             "model": model,
             "target": _content(_load_machine, self.target),
-            "policy": _content(load_policy, self.policy),
+            "policy": content_of_policy(self.policy),
             "flexc": __version__,
         }
         text = json.dumps(content, sort_keys=True)
@@ -57,6 +57,11 @@ def digest_of_model(model: str) -> str:
     """Hexadecimal digest of a model's file; its name where there is none."""
     path = Path(model)
     return sha256_of(path) if path.is_file() else model
+
+
+def content_of_policy(policy: str) -> str:
+    """What a policy says, in one text; its name where it cannot be loaded."""
+    return _content(load_policy, policy)
 
 
 def _load_machine(name: str) -> object:

@@ -166,7 +166,7 @@ class CompiledContraction:
         mantissas = checked(planes.mantissa, memories, planes.run, counters)[0]
         exponent_run = operand.exponent_run(planes, groups)
         exponents = checked(planes.exponent, memories, exponent_run, counters)[0]
-        key = (planes.run, cut, arrangement, mantissas.shape, exponents.shape)
+        key = (operand.is_a, planes.run, cut, arrangement, mantissas.shape, exponents.shape)
         plan = self._plans.get(key)
         if plan is None:
             plan = _plan(operand, planes, cut, arrangement, cores, mantissas, exponents)

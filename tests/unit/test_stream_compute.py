@@ -215,3 +215,45 @@ def test_exponents_may_change_while_mantissas_are_held() -> None:
     first, second = bench.run()["y"]
     assert first.any()
     assert np.array_equal(second, 8 * first)
+
+
+def test_operands_of_one_size_whose_taps_run_against_each_other() -> None:
+    """Row p of the result takes rows p + 1 and p of a, so outputs and taps share no window."""
+    x, w = normal(4, 4), normal(2, 2, 4, seed=1)
+    a = numerics.quantize(x, mantissa_bits=8, tile=(1, 4))
+    b = numerics.quantize(w, mantissa_bits=8, tile=(1, 1, 4))
+    bench = Bench()
+    loaded = [
+        bench.loaded(plane, fmt, space=space, local=True)
+        for tensor, space in ((a, Space.OPERAND), (b, Space.HELD))
+        for plane, fmt in ((tensor.mantissa, Format.M8), (tensor.exponent, Format.E8))
+    ]
+    acc = bench.buffer((3, 2), Format.F32, space=Space.PSUM, local=True)
+    r = COMPUTE_DIMS.index("r")
+    backwards = []
+    for plane in loaded[:2]:
+        strides = list(compute_operand(plane, p=0, k=1).stride)
+        strides[r] = -plane.stride[0]
+        backwards.append(replace(plane, offset=plane.stride[0], stride=tuple(strides)))
+    bench.records.append(
+        Record(
+            Opcode.COMPUTE,
+            dims=compute_dims(p=3, o=2, k=4, r=2),
+            operands=(
+                compute_operand(acc, p=0, o=1),
+                *backwards,
+                *(compute_operand(plane, r=0, o=1, k=2) for plane in loaded[2:]),
+            ),
+            core_grid=(1, 1, 1),
+            a_group=4,
+            b_group=4,
+            a_axis=(0, 1),
+            b_axis=(0, 1),
+            lane=(5, 4),
+            unit=(4, 1),
+        )
+    )
+    bench.store(bench.result("y", (3, 2), Format.F32), acc, whole((3, 2)))
+    rows = numerics.quantize(np.hstack([x[1:], x[:-1]]), mantissa_bits=8, tile=(1, 4))
+    columns = numerics.quantize(np.hstack(list(w)).T.copy(), mantissa_bits=8, tile=(4, 1))
+    assert bench.run()["y"].tobytes() == numerics.block_matmul(rows, columns).tobytes()

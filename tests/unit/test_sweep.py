@@ -254,7 +254,7 @@ def test_a_workload_is_kept_for_all_targets_until_a_file_changes(
     monkeypatch.setattr(ComparedModel, "workload", counted)
     model, policy = tmp_path / "m.onnx", tmp_path / "mine.toml"
     onnx.save(residual_model(), model)
-    policy.write_text('name = "mine"\n[default]\nformat = "FB12"\n')
+    policy.write_text('name = "mine"\ndescription = ""\n[default]\nformat = "FB12"\n')
     points = [
         Point(str(model), target, str(policy), 2, False, "lightnorm")
         for target in ("flexblock", "flexblock-edge")
@@ -262,7 +262,7 @@ def test_a_workload_is_kept_for_all_targets_until_a_file_changes(
     narrow, edge = map(evaluate, points)
     assert len(made) == 1
     assert narrow.cycles < edge.cycles
-    policy.write_text('name = "mine"\n[default]\nformat = "FB24"\n')
+    policy.write_text('name = "mine"\ndescription = ""\n[default]\nformat = "FB24"\n')
     assert evaluate(points[0]).cycles > narrow.cycles
     other = residual_model()
     other.graph.node[0].name = "other"

@@ -30,7 +30,7 @@ def depthwise_conv(
     if use_compiled():
         from flexc.numerics.compiled import depthwise as compiled
 
-        taps = w.prepared("taps", lambda: _repeated_taps(w.values, 1))
+        taps = w.prepared("taps", lambda: _repeated_taps(w.values, 1)[:, 0])
         y = compiled.depthwise_conv(np.ascontiguousarray(last), taps, geometry)
         return y if bias is None else np.add(y, bias, out=y)
     phases = _phases(last, geometry)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexc.numerics.aligned import aligned_empty
-from flexc.numerics.compiled.jit import kernel
+from flexc.numerics.compiled.jit import kernel, part
 from flexc.numerics.convolution_geometry import ConvGeometry
 
 _RANK = 3
@@ -21,21 +21,8 @@ def depthwise_conv(
     x: NDArray[np.float32], taps: NDArray[np.float32], geometry: ConvGeometry
 ) -> NDArray[np.float32]:
     """y [N, spatial..., C] of x [N, spatial..., C] and taps [prod(kernel), C], both contiguous."""
-    images, channels = x.shape[0], x.shape[-1]
-    y = aligned_empty((images, *geometry.y_spatial, channels), np.float32)
-    _add_taps(
-        x.reshape(-1),
-        taps.reshape(-1),
-        y.reshape(-1),
-        channels,
-        images,
-        _three(geometry.x_spatial, 1),
-        _three(geometry.y_spatial, 1),
-        _three(geometry.kernel, 1),
-        _three(geometry.stride, 1),
-        _three(geometry.dilation, 1),
-        _three(geometry.pads_begin, 0),
-    )
+    y = aligned_empty((x.shape[0], *geometry.y_spatial, x.shape[-1]), np.float32)
+    _add_taps(x.reshape(-1), taps, y.reshape(-1), x.shape[0], *_on_three_axes(geometry))
     return y
 
 
@@ -43,26 +30,24 @@ def depthwise_local_grad(
     g: NDArray[np.float32], taps: NDArray[np.float32], geometry: ConvGeometry
 ) -> NDArray[np.float32]:
     """dx [N, spatial..., C] of g [N, spatial..., C] and taps [prod(kernel), C], both contiguous."""
-    images, channels = g.shape[0], g.shape[-1]
-    dx = aligned_empty((images, *geometry.x_spatial, channels), np.float32)
-    _spread_taps(
-        g.reshape(-1),
-        taps.reshape(-1),
-        dx.reshape(-1),
-        channels,
-        images,
-        _three(geometry.x_spatial, 1),
-        _three(geometry.y_spatial, 1),
-        _three(geometry.kernel, 1),
-        _three(geometry.stride, 1),
-        _three(geometry.dilation, 1),
-        _three(geometry.pads_begin, 0),
-    )
+    dx = aligned_empty((g.shape[0], *geometry.x_spatial, g.shape[-1]), np.float32)
+    _spread_taps(g.reshape(-1), taps, dx.reshape(-1), g.shape[0], *_on_three_axes(geometry))
     return dx
 
 
-def _three(of_axes: tuple[int, ...], missing: int) -> tuple[int, ...]:
-    return (missing,) * (_RANK - len(of_axes)) + of_axes
+def _on_three_axes(geometry: ConvGeometry) -> tuple[tuple[int, ...], ...]:
+    """Sizes of x, y and the kernel, stride, dilation and padding in front, for three spatial axes."""
+    missing = _RANK - len(geometry.kernel)
+    of_axes = (geometry.x_spatial, geometry.y_spatial, geometry.kernel, geometry.stride, geometry.dilation)
+    return (*((1,) * missing + axes for axes in of_axes), (0,) * missing + geometry.pads_begin)
+
+
+@part
+def _positions(tap: Any, stride: Any, dilation: Any, pad: Any, x_size: Any, y_size: Any) -> Any:
+    """Along one axis, the outputs [least, most) that read something at ``tap``, and where output 0 reads."""
+    first = tap * dilation - pad
+    least = -(min(first, 0) // stride)
+    return least, min(y_size, (x_size - 1 - first) // stride + 1), first
 
 
 @kernel
@@ -70,7 +55,6 @@ def _add_taps(
     x: Any,
     taps: Any,
     y: Any,
-    channels: Any,
     images: Any,
     x_sizes: Any,
     y_sizes: Any,
@@ -79,6 +63,7 @@ def _add_taps(
     dilation: Any,
     pads_begin: Any,
 ) -> None:
+    channels = taps.shape[1]
     x_line, y_line = x_sizes[2] * channels, y_sizes[2] * channels
     for output in range(images * y_sizes[0] * y_sizes[1]):
         image, z = divmod(output // y_sizes[1], y_sizes[0])
@@ -92,15 +77,57 @@ def _add_taps(
             at = ((image * x_sizes[0] + x_z) * x_sizes[1] + x_y) * x_line
             row = x[at : at + x_line]
             for tap in range(kernel_sizes[2]):
-                at = (outer * kernel_sizes[2] + tap) * channels
-                weight = taps[at : at + channels]
-                first = tap * dilation[2] - pads_begin[2]
-                least = -(min(first, 0) // stride[2])
-                most = min(y_sizes[2], (x_sizes[2] - 1 - first) // stride[2] + 1)
+                weight = taps[outer * kernel_sizes[2] + tap]
+                least, most, first = _positions(
+                    tap, stride[2], dilation[2], pads_begin[2], x_sizes[2], y_sizes[2]
+                )
                 for position in range(least, most):
                     at = (position * stride[2] + first) * channels
                     taken = row[at : at + channels]
                     sums = line[position * channels : (position + 1) * channels]
+                    for c in range(channels):
+                        sums[c] = sums[c] + taken[c] * weight[c]
+
+
+@kernel
+def _spread_taps(
+    g: Any,
+    taps: Any,
+    dx: Any,
+    images: Any,
+    x_sizes: Any,
+    y_sizes: Any,
+    kernel_sizes: Any,
+    stride: Any,
+    dilation: Any,
+    pads_begin: Any,
+) -> None:
+    channels = taps.shape[1]
+    x_line, y_line = x_sizes[2] * channels, y_sizes[2] * channels
+    for number in range(images * x_sizes[0] * x_sizes[1]):
+        image, z = divmod(number // x_sizes[1], x_sizes[0])
+        line = dx[number * x_line : (number + 1) * x_line]
+        line[:] = np.float32(0)
+        for outer in range(kernel_sizes[0] * kernel_sizes[1]):
+            y_z = z + pads_begin[0] - outer // kernel_sizes[1] * dilation[0]
+            y_y = number % x_sizes[1] + pads_begin[1] - outer % kernel_sizes[1] * dilation[1]
+            if y_z % stride[0] or y_y % stride[1]:
+                continue
+            y_z //= stride[0]
+            y_y //= stride[1]
+            if not (0 <= y_z < y_sizes[0] and 0 <= y_y < y_sizes[1]):
+                continue
+            at = ((image * y_sizes[0] + y_z) * y_sizes[1] + y_y) * y_line
+            row = g[at : at + y_line]
+            for tap in range(kernel_sizes[2]):
+                weight = taps[outer * kernel_sizes[2] + tap]
+                least, most, first = _positions(
+                    tap, stride[2], dilation[2], pads_begin[2], x_sizes[2], y_sizes[2]
+                )
+                for position in range(least, most):
+                    taken = row[position * channels : (position + 1) * channels]
+                    at = (position * stride[2] + first) * channels
+                    sums = line[at : at + channels]
                     for c in range(channels):
                         sums[c] = sums[c] + taken[c] * weight[c]
 
@@ -170,47 +197,3 @@ def _add_tile_taps(
                         sums, weight = line[at : at + channels], weights[at : at + channels]
                         for c in range(channels):
                             sums[c] = sums[c] + taken[c] * weight[c]
-
-
-@kernel
-def _spread_taps(
-    g: Any,
-    taps: Any,
-    dx: Any,
-    channels: Any,
-    images: Any,
-    x_sizes: Any,
-    y_sizes: Any,
-    kernel_sizes: Any,
-    stride: Any,
-    dilation: Any,
-    pads_begin: Any,
-) -> None:
-    x_line, y_line = x_sizes[2] * channels, y_sizes[2] * channels
-    for number in range(images * x_sizes[0] * x_sizes[1]):
-        image, z = divmod(number // x_sizes[1], x_sizes[0])
-        line = dx[number * x_line : (number + 1) * x_line]
-        line[:] = np.float32(0)
-        for outer in range(kernel_sizes[0] * kernel_sizes[1]):
-            y_z = z + pads_begin[0] - outer // kernel_sizes[1] * dilation[0]
-            y_y = number % x_sizes[1] + pads_begin[1] - outer % kernel_sizes[1] * dilation[1]
-            if y_z % stride[0] or y_y % stride[1]:
-                continue
-            y_z //= stride[0]
-            y_y //= stride[1]
-            if not (0 <= y_z < y_sizes[0] and 0 <= y_y < y_sizes[1]):
-                continue
-            at = ((image * y_sizes[0] + y_z) * y_sizes[1] + y_y) * y_line
-            row = g[at : at + y_line]
-            for tap in range(kernel_sizes[2]):
-                at = (outer * kernel_sizes[2] + tap) * channels
-                weight = taps[at : at + channels]
-                first = tap * dilation[2] - pads_begin[2]
-                least = -(min(first, 0) // stride[2])
-                most = min(y_sizes[2], (x_sizes[2] - 1 - first) // stride[2] + 1)
-                for position in range(least, most):
-                    taken = row[position * channels : (position + 1) * channels]
-                    at = (position * stride[2] + first) * channels
-                    sums = line[at : at + channels]
-                    for c in range(channels):
-                        sums[c] = sums[c] + taken[c] * weight[c]

@@ -67,18 +67,7 @@ def dequantize_rows(planes: Planes, box: BoxRows, dtype: Any) -> tuple[NDArray[A
     Beside them the least exponent above 0 and the largest; (256, 0) without any.
     """
     values = np.empty(box.rows * box.length, dtype)
-    found = _rows(planes.mantissa_bits)(
-        planes.mantissa,
-        planes.mantissa_base,
-        planes.exponent,
-        planes.exponent_base,
-        box.walk,
-        box.mantissa_stride,
-        box.table,
-        box.bounds,
-        values,
-    )
-    return values, found
+    return values, _fill(planes, box, values, ())
 
 
 def dequantize_panels(
@@ -92,7 +81,12 @@ def dequantize_panels(
     batch = box.rows // (taps * columns)
     shape = (batch, -(-columns // width), taps * box.length, width)
     panels = np.zeros(shape, np.float32) if columns % width else np.empty(shape, np.float32)
-    found = _panels(planes.mantissa_bits)(
+    return panels, _fill(planes, box, panels.reshape(-1), (taps, columns, width, taps * box.length))
+
+
+def _fill(planes: Planes, box: BoxRows, target: NDArray[Any], sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Dequantize a box to flat ``target``, in panels of ``sizes`` if there are any; its exponents' range."""
+    found: tuple[int, int] = _filler(planes.mantissa_bits, bool(sizes))(
         planes.mantissa,
         planes.mantissa_base,
         planes.exponent,
@@ -101,11 +95,10 @@ def dequantize_panels(
         box.mantissa_stride,
         box.table,
         box.bounds,
-        taps,
-        columns,
-        panels,
+        target,
+        sizes,
     )
-    return panels, found
+    return found
 
 
 @part
@@ -167,8 +160,12 @@ def _read_run(plane: Any, byte: Any, unit: Any, values: Any, at: Any, count: Any
 
 
 @cache
-def _rows(bits: int) -> Any:
-    """A kernel that writes rows; what it captures are constants, so compiled code is found again."""
+def _filler(bits: int, in_panels: bool) -> Any:
+    """A kernel that writes rows one after another, or as columns of panels.
+
+    What it captures are constants, so compiled code is found again. ``target`` is flat; ``sizes`` are taps,
+    columns, and the width and depth of a panel, or none.
+    """
 
     def fill(
         mantissa: Any,
@@ -179,75 +176,25 @@ def _rows(bits: int) -> Any:
         stride: Any,
         table: Any,
         bounds: Any,
-        values: Any,
+        target: Any,
+        sizes: Any,
     ) -> Any:
         counters = np.zeros(walk.shape[1], np.int64)
         places = np.array([mantissa_base, exponent_base, 0], np.int64)
-        rows, length = walk[0, -1], bounds[-1]
+        length, in_line = bounds[-1], walk[0, -1]
         dense = stride == bits
-        least, largest = I32(_NONE), I32(0)
-        at = 0
-        for _line in range(values.size // (rows * length)):
-            of_m, of_e, of_table = places[0], places[1], places[2]
-            for _row in range(rows):
-                first = 0
-                for piece in range(bounds.size):
-                    end = bounds[piece]
-                    e = I32(exponent[UINT((of_e + table[UINT(of_table + first)]) >> 3)])
-                    least = min(least, e if e > 0 else I32(_NONE))
-                    largest = max(largest, e)
-                    unit = _unit(e, bits)
-                    start = of_m + first * stride
-                    if dense and start & 7 == 0:
-                        _read_run(mantissa, UINT(start >> 3), unit, values, UINT(at), end - first, bits)
-                    else:
-                        for i in range(end - first):
-                            values[UINT(at + i)] = unit * np.float32(
-                                _read(mantissa, start + i * stride, bits)
-                            )
-                    at += end - first
-                    first = end
-                of_m += walk[1, -1]
-                of_e += walk[2, -1]
-                of_table += walk[3, -1]
-            _next_line(counters, walk, places)
-        return least, largest
-
-    return kernel(fill)
-
-
-@cache
-def _panels(bits: int) -> Any:
-    """A kernel that writes rows as columns of panels."""
-
-    def fill(
-        mantissa: Any,
-        mantissa_base: Any,
-        exponent: Any,
-        exponent_base: Any,
-        walk: Any,
-        stride: Any,
-        table: Any,
-        bounds: Any,
-        taps: Any,
-        columns: Any,
-        panels: Any,
-    ) -> Any:
-        counters = np.zeros(walk.shape[1], np.int64)
-        places = np.array([mantissa_base, exponent_base, 0], np.int64)
-        width, depth = panels.shape[3], panels.shape[2]
-        flat = panels.reshape(-1)
-        rows = walk[0, -1]
+        if in_panels:
+            taps, columns, width, depth = sizes
+            panels_of_block = (columns + width - 1) // width
         least, largest = I32(_NONE), I32(0)
         row = 0
-        for _line in range(panels.shape[0] * taps * columns // rows):
+        for _line in range(walk[0].prod() // in_line):
             of_m, of_e, of_table = places[0], places[1], places[2]
-            for _row in range(rows):
-                column = row % columns
-                tap = row // columns % taps
-                block = row // (columns * taps) * panels.shape[1] + column // width
-                row += 1
+            for _row in range(in_line):
                 first = 0
+                if in_panels:
+                    column, tap = row % columns, row // columns % taps
+                    panel = row // (columns * taps) * panels_of_block + column // width
                 for piece in range(bounds.size):
                     end = bounds[piece]
                     e = I32(exponent[UINT((of_e + table[UINT(of_table + first)]) >> 3)])
@@ -255,11 +202,21 @@ def _panels(bits: int) -> Any:
                     largest = max(largest, e)
                     unit = _unit(e, bits)
                     start = of_m + first * stride
-                    at = (block * depth + first * taps + tap * (end - first)) * width + column % width
-                    for i in range(end - first):
-                        value = unit * np.float32(_read(mantissa, start + i * stride, bits))
-                        flat[UINT(at + i * width)] = value
+                    if in_panels:
+                        at = (panel * depth + first * taps + tap * (end - first)) * width + column % width
+                        for i in range(end - first):
+                            value = unit * np.float32(_read(mantissa, start + i * stride, bits))
+                            target[UINT(at + i * width)] = value
+                    elif dense and start & 7 == 0:
+                        at = row * length + first
+                        _read_run(mantissa, UINT(start >> 3), unit, target, UINT(at), end - first, bits)
+                    else:
+                        at = row * length + first
+                        for i in range(end - first):
+                            value = unit * np.float32(_read(mantissa, start + i * stride, bits))
+                            target[UINT(at + i)] = value
                     first = end
+                row += 1
                 of_m += walk[1, -1]
                 of_e += walk[2, -1]
                 of_table += walk[3, -1]

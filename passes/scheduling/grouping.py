@@ -46,7 +46,7 @@ from flexc.passes.scheduling.limits import Plan, check_supported, obstacle
 from flexc.passes.scheduling.local_gradient_plan import plan_local_gradient
 from flexc.passes.scheduling.matmul_tiles import matmul_extents
 from flexc.passes.scheduling.pool_grad_plan import plan_pool_grad
-from flexc.passes.scheduling.result_layout import is_alias, result_placement
+from flexc.passes.scheduling.result_layout import LIGHTNORM_TRAINING, is_alias, result_placement
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
 from flexc.passes.scheduling.vector_plan import plan_vector_group
 from flexc.passes.scheduling.vector_steps import STEPS
@@ -65,7 +65,6 @@ CONTRACTIONS = (
 CONV_GRADIENTS = (bfp.ConvLocalGradOp, bfp.ConvWeightGradOp, nn.ConvLocalGradOp, nn.ConvWeightGradOp)
 QUANTIZED = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
 CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)
-LIGHTNORM_TRAINING = (lightnorm.ForwardOp, lightnorm.BackwardOp)
 POOL_GRADIENTS = (nn.MaxPoolGradOp, nn.AveragePoolGradOp)
 STANDING_ALONE = (bfp.DequantizeOp, nn.GatherGradOp, *LIGHTNORM_TRAINING, *POOL_GRADIENTS)
 """Ops with a tile program of their own, which nothing joins."""

@@ -50,6 +50,8 @@ NATURAL_OPS = (
     nn.ConstantOp,
 )
 """Ops whose result lies in row-major order whatever their operands do."""
+LIGHTNORM_TRAINING = (lightnorm.ForwardOp, lightnorm.BackwardOp)
+"""Readers that take images with the channels innermost alone."""
 
 
 def is_alias(op: Operation, placements: Mapping[SSAValue, Placement]) -> bool:
@@ -70,7 +72,8 @@ def result_placement(result: SSAValue, placements: Mapping[SSAValue, Placement])
         return _alias(op, placements[op.x])
     rank = len(shape_of(result))
     return plain_placement(
-        result.type, channels_last_order(rank) if _is_image(op, rank, placements) else natural_order(rank)
+        result.type,
+        channels_last_order(rank) if _is_image(op, result, placements) else natural_order(rank),
     )
 
 
@@ -81,7 +84,8 @@ def _alias(op: nn.ReshapeOp, placement: Placement) -> Placement:
     return Placement((Plane(plane.format, plane.size_bytes, strides, plane.address_bytes),))
 
 
-def _is_image(op: Operation, rank: int, placements: Mapping[SSAValue, Placement]) -> bool:
+def _is_image(op: Operation, result: SSAValue, placements: Mapping[SSAValue, Placement]) -> bool:
+    rank = len(shape_of(result))
     if isinstance(op, IMAGE_OPS):
         return True
     if isinstance(op, NATURAL_OPS) or rank < 3:
@@ -92,6 +96,8 @@ def _is_image(op: Operation, rank: int, placements: Mapping[SSAValue, Placement]
         return isinstance(source, bfp.QuantizeOp) and is_channels_last(
             placements[source.x], shape_of(source.x)
         )
+    if any(isinstance(use.operation, LIGHTNORM_TRAINING) for use in result.uses):
+        return True
     return any(
         isinstance(operand.type, TensorType)
         and len(shape_of(operand)) == rank

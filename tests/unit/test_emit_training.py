@@ -180,6 +180,19 @@ def test_lightnorm_of_channels_that_are_not_innermost_is_an_error() -> None:
         check({"x": random(2, 8, 4, 4), "v": random(8)}, body, {"y": image}, "flexblock")
 
 
+def test_what_lightnorm_reads_is_put_with_channels_innermost(target: str) -> None:
+    """As the gradient of a global average pool is, which has no layout of its own."""
+    image, vector = tensor_text((2, 8, 4, 4)), tensor_text((8,))
+    body = (
+        f"%e = nn.expand %x : {tensor_text((1, 8, 4, 4))} -> {image}\n"
+        "%y, %m, %r, %h, %a, %i, %s, %q = lightnorm.forward %e, %v, %v {eps = 0.001 : f32, "
+        f'num_chunks = 4 : i64, rounding = "nearest"}} : {image}, {vector}, {vector} -> {image}, {vector}, '
+        f"{vector}, {image}, tensor<8x4xi64>, tensor<8x4xi64>, {vector}, {vector}"
+    )
+    found = check({"x": random(1, 8, 4, 4), "v": random(8)}, body, {"y": image}, target)
+    assert np.unique(found.simulation.outputs["y"]).size > 8
+
+
 @pytest.mark.parametrize("rounding", ["nearest", "truncate"])
 def test_lightnorm_with_statistics_that_are_given(rounding: str, target: str) -> None:
     image, vector = tensor_text((2, 10, 4, 3)), tensor_text((10,))

@@ -14,7 +14,7 @@ from typing import Any
 
 from flexc.backends.stream.isa import Opcode
 from flexc.backends.stream.program import Stream, Symbol
-from flexc.backends.stream.record_text import print_record
+from flexc.backends.stream.record_text import print_content
 
 DATA_FILE = "stream.data"
 
@@ -28,13 +28,14 @@ def disassemble(stream: Stream, data_file: str = DATA_FILE) -> str:
         lines.append(f".group {group.index} {_text(group.label)} {group.first_record} {group.end_record}")
     starts = {group.first_record: group for group in stream.groups}
     depth = 0
-    for index, record in enumerate(stream.records):
+    content, size = stream.records.tobytes(), stream.records.itemsize
+    for index, opcode in enumerate(stream.records["opcode"].tolist()):
         if index in starts:
             group = starts[index]
             lines += ["", f"; group {group.index}: {json.dumps(group.label)}, from record {index} on"]
-        depth -= int(record["opcode"]) == Opcode.END and depth > 0
-        lines += ["  " * depth + line for line in print_record(record)]
-        depth += int(record["opcode"]) == Opcode.LOOP
+        depth -= opcode == Opcode.END and depth > 0
+        lines += ["  " * depth + line for line in print_content(content[index * size : (index + 1) * size])]
+        depth += opcode == Opcode.LOOP
     return "\n".join(lines) + "\n"
 
 

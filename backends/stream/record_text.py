@@ -54,6 +54,11 @@ _BLANK = blank_records(1).tobytes()
 _DIMS_AT = RECORD.itemsize - DIMS * DIM.itemsize - OPERANDS * OPERAND.itemsize
 _OPERANDS_AT = RECORD.itemsize - OPERANDS * OPERAND.itemsize
 _NO_OPERAND = _BLANK[_OPERANDS_AT : _OPERANDS_AT + OPERAND.itemsize]
+_SLOT_BYTES = OPERAND["slot"].itemsize
+_FIELD_BYTES = {
+    name: (offset, offset + dtype.itemsize) for name, (dtype, offset, *_) in dict(RECORD.fields or {}).items()
+}
+_USED_DIMS_AT = _FIELD_BYTES["used_dims"][0]
 _FIELD = re.compile(r"([a-z_]+)=(\S+)")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 
@@ -68,7 +73,11 @@ class RecordTextError(ValueError):
 
 def print_record(record: Any) -> list[str]:
     """The lines of a record, which ``parse_record`` turns into the same bytes."""
-    content = record.tobytes()
+    return print_content(record.tobytes())
+
+
+def print_content(content: bytes) -> list[str]:
+    """As :func:`print_record` for the bytes of a record."""
     try:
         return _print(content)
     except (ValueError, IndexError):
@@ -107,21 +116,43 @@ def _print(content: bytes) -> list[str]:
     Its parts recur from record to record: each is printed, and parsed again, only once.
     """
     opcode = Opcode(content[0])
-    operands = OPCODES[opcode].operands
-    header, used = _print_header(content[:_DIMS_AT])
+    header, used = _print_header(content[:_DIMS_AT]) if OPCODES[opcode].operands else _print_control(content)
+    if content[_DIMS_AT:] == _BLANK[_DIMS_AT:] and not used:
+        return [header]
     if used > DIMS or content[_DIMS_AT + used * DIM.itemsize : _OPERANDS_AT].strip(b"\0"):
         raise ValueError("a dimension beyond used_dims")
+    operands = OPCODES[opcode].operands
     lines = [header]
     for place in range(OPERANDS):
         at = _OPERANDS_AT + place * OPERAND.itemsize
         operand = content[at : at + OPERAND.itemsize]
         if operand != _NO_OPERAND:
-            lines.append(f"  {operands[place]} {_print_operand(operand, used)}")
+            slot = int.from_bytes(operand[:_SLOT_BYTES], "little")
+            register = NO_REGISTER if slot == NO_SLOT else f"r{slot}"
+            lines.append(f"  {operands[place]} {register} {_print_access(operand[_SLOT_BYTES:], used)}")
     for d in range(used):
         at = _DIMS_AT + d * DIM.itemsize
         name = COMPUTE_DIMS[d] if opcode is Opcode.COMPUTE else "dim"
         lines.append(f"  {name} {_print_dim(content[at : at + DIM.itemsize])}")
     return lines
+
+
+def _print_control(content: bytes) -> tuple[str, int]:
+    """As ``_print_header`` for a record without operands: its fields are integers, seldom another's."""
+    opcode = Opcode(content[0])
+    words = [opcode.name.lower()]
+    unsaid = bytearray(content[:_DIMS_AT])
+    unsaid[0] = unsaid[_USED_DIMS_AT] = 0
+    for name in OPCODES[opcode].fields:
+        first, end = _FIELD_BYTES[name]
+        value = int.from_bytes(content[first:end], "little")
+        if value or name == "slot":
+            words.append(f"{name}={_print_field(name, value)}")
+        unsaid[first:end] = bytes(end - first)
+    line = " ".join(words)
+    if any(unsaid):
+        raise ValueError(f"'{line}' does not say all of the record")
+    return line, content[_USED_DIMS_AT]
 
 
 @lru_cache(maxsize=1 << 14)
@@ -162,16 +193,16 @@ def _print_field(name: str, value: Any) -> str:
 
 
 @lru_cache(maxsize=1 << 14)
-def _print_operand(content: bytes, used: int) -> str:
-    slot, code, addressing, offset, strides = np.frombuffer(content, OPERAND)[0].tolist()
-    words = [NO_REGISTER if slot == NO_SLOT else f"r{slot}", Format(code).name.lower()]
-    words.append(Addressing(addressing).name.lower())
+def _print_access(content: bytes, used: int) -> str:
+    """What comes after the register of an operand, given its bytes after the slot."""
+    _, code, addressing, offset, strides = np.frombuffer(bytes(_SLOT_BYTES) + content, OPERAND)[0].tolist()
+    words = [Format(code).name.lower(), Addressing(addressing).name.lower()]
     if offset:
         words.append(f"offset={offset}")
     words.append("[" + ",".join(str(stride) for stride in strides[:used]) + "]")
     parsed = blank_records(1)[0]["operand"][0]
-    _parse_operand(parsed, words)
-    return _checked(" ".join(words), parsed, content)
+    _parse_operand(parsed, ["r0", *words])
+    return _checked(" ".join(words), parsed, bytes(_SLOT_BYTES) + content)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -78,9 +78,10 @@ class BufferPlan:
     ) -> BufferSlot:
         """A striped slot, as deep as possible in the first of ``buffers`` with room (else in the first)."""
         share = -(-size_bytes // self.target.cores)
+        used = self._used
         for depth in depths:
             for buffer in buffers:
-                if self.used_bytes(buffer) + share * depth <= self.capacity_bytes(buffer):
+                if used[buffer] + share * depth <= self.capacity_bytes(buffer):
                     return self.take(label, buffer, size_bytes, depth=depth, per_core=False)
         return self.take(label, buffers[0], size_bytes, depth=depths[-1], per_core=False)
 

@@ -48,7 +48,7 @@ from flexc.passes.scheduling.matmul_tiles import matmul_extents
 from flexc.passes.scheduling.pool_grad_plan import plan_pool_grad
 from flexc.passes.scheduling.result_layout import LIGHTNORM_TRAINING, is_alias, result_placement
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
-from flexc.passes.scheduling.vector_plan import plan_vector_group
+from flexc.passes.scheduling.vector_plan import Choices, plan_vector_group
 from flexc.passes.scheduling.vector_steps import STEPS
 from flexc.target.machine import Target
 
@@ -107,6 +107,7 @@ class Grouping:
     placements: dict[SSAValue, Placement] = field(default_factory=dict)
     groups: list[OpenGroup] = field(default_factory=list)
     group_index: dict[SSAValue, int] = field(default_factory=dict)
+    _choices: Choices = field(default_factory=dict)
 
     def add(self, op: Operation) -> None:
         """Puts ``op`` into a group, unless it is a constant or moves nothing.
@@ -173,7 +174,9 @@ class Grouping:
         if isinstance(first, LIGHTNORM_TRAINING):
             check_positions(first, self.placement_of, place_of(first, self.graph.file))
             return plan_lightnorm(first, self.placement_of, self.target)
-        plan = plan_vector_group(group.ops, self.stored(group.ops), self.placement_of, self.target)
+        plan = plan_vector_group(
+            group.ops, self.stored(group.ops), self.placement_of, self.target, self._choices
+        )
         if plan.buffers.overflow is not None and len(group.ops) == 1 and isinstance(first, LANE_SUMS):
             return plan_lane_sum(first, self.placement_of, self.target) or plan
         return plan

@@ -51,9 +51,10 @@ class Tile:
     def _pitches(self) -> tuple[int, ...]:
         pitch = self.bits
         found = [pitch]
+        axes, packed = len(self.axes), self.packed_axes
         for depth, axis in enumerate(reversed(self.axes), start=1):
             pitch *= axis.count
-            if depth in (self.packed_axes, len(self.axes)):
+            if depth in (packed, axes):
                 pitch = -(-pitch // 8) * 8
             found.append(pitch)
         return tuple(reversed(found))

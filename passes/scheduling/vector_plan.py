@@ -6,17 +6,17 @@ enough. Slots are striped over the cores: the engines behind the cores work on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import lcm
-from typing import Protocol, TypeAlias, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
 
 from flexc.ir import bfp
-from flexc.ir.placement import PLANE_BITS, Placement
+from flexc.ir.placement import PLANE_BITS, Placement, Plane
 from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
 from flexc.passes.scheduling.layout import (
     FP10_RUN,
@@ -84,16 +84,37 @@ def domain_of(ops: Sequence[Operation], placement_of: PlacementOf) -> Domain:
     return Domain(shape, storage_order(placement_of(result).planes[0], shape))
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The tile of a plan, and which of the ways to plan it is taken."""
+
+    way: int
+    tile: tuple[int, ...]
+
+
+Choices: TypeAlias = dict[Hashable, Choice]
+"""Choices by what they depend on: networks repeat their layers, and a search tries several plans."""
+
+
 def plan_vector_group(
-    ops: Sequence[Operation], stored: Sequence[SSAValue], placement_of: PlacementOf, target: Target
+    ops: Sequence[Operation],
+    stored: Sequence[SSAValue],
+    placement_of: PlacementOf,
+    target: Target,
+    choices: Choices,
 ) -> VectorPlan:
     """The plan with the largest tiles that fit double-buffered, or failing that the smallest ones single.
 
-    ``stored`` are the results that go to DRAM. Whether even those fit is for the caller to ask
-    (``buffers.overflow``).
+    ``stored`` are the results that go to DRAM. ``choices`` are those made before for the same target. Whether
+    even the smallest tiles fit is for the caller to ask (``buffers.overflow``).
     """
     planner = _Planner(ops, stored, placement_of, target)
-    return largest_plan(planner.domain, planner.granule, [partial(planner.plan, depth=n) for n in (2, 1)])
+    ways = [partial(planner.plan, depth=depth) for depth in (2, 1)]
+    likeness = planner.likeness()
+    choice = choices.get(likeness)
+    if choice is None:
+        choice = choices[likeness] = largest_choice(planner.domain, planner.granule, ways)
+    return ways[choice.way](choice.tile)
 
 
 class Plan(Protocol):
@@ -118,15 +139,27 @@ def largest_plan(
     ``plans`` make the plan of a tile, the preferred first; ``allows`` refuses tiles for other reasons. Where
     no tile fits, the last of ``plans`` for the smallest: the caller asks ``buffers.overflow``.
     """
-    for plan in plans:
+    choice = largest_choice(domain, granule, plans, allows=allows)
+    return plans[choice.way](choice.tile)
 
-        def fits(tile: tuple[int, ...], plan: Callable[[tuple[int, ...]], AnyPlan] = plan) -> bool:
+
+def largest_choice(
+    domain: Domain,
+    granule: Mapping[int, int],
+    plans: Sequence[Callable[[tuple[int, ...]], Plan]],
+    *,
+    allows: Callable[[tuple[int, ...]], bool] = lambda tile: True,
+) -> Choice:
+    """As :func:`largest_plan`: which of ``plans`` it is, and of which tile."""
+    for way, plan in enumerate(plans):
+
+        def fits(tile: tuple[int, ...], plan: Callable[[tuple[int, ...]], Plan] = plan) -> bool:
             return allows(tile) and plan(tile).buffers.overflow is None
 
         tile = largest_tile(domain, granule, fits)
         if tile is not None:
-            return plan(tile)
-    return plans[-1](smallest_tile(domain, granule))
+            return Choice(way, tile)
+    return Choice(len(plans) - 1, smallest_tile(domain, granule))
 
 
 def smallest_tile(domain: Domain, granule: Mapping[int, int]) -> tuple[int, ...]:
@@ -160,6 +193,19 @@ def largest_tile(
     return tuple(tile) if fits(tuple(tile)) else None
 
 
+class _Load(NamedTuple):
+    """What is loaded: its plane in DRAM, the bits of an element on chip, and a name for messages."""
+
+    plane: Plane
+    bits: int
+    label: str
+
+
+def _bits(result: SSAValue) -> int:
+    assert isinstance(result.type, TensorType)
+    return PLANE_BITS[PLAIN_FORMATS[result.type.element_type]]
+
+
 class _Planner:
     """What does not depend on the tile, and the slots for a tile."""
 
@@ -182,7 +228,7 @@ class _Planner:
             if op.x not in computed
         }
         self.loaded = {
-            source: None
+            source: self._plane_of(source)
             for source in (*self.quantized.values(), *(one for step in self.steps for one in step.sources))
             if source.table is not None or source.value not in computed
         }
@@ -194,6 +240,13 @@ class _Planner:
             if source.table is None
         }
         self.granule = self._granule(ops)
+
+    def _plane_of(self, source: Source) -> _Load:
+        table = source.table
+        plane = (self.placement_of(source.value) if table is None else table_placement(table)).planes[0]
+        bits = PLANE_BITS["f32"] if plane.format == "fp10" else plane.bits
+        name = source.value.name_hint or ""
+        return _Load(plane, bits, f"operand {name}".rstrip() if table is None else "constants")
 
     def _granule(self, ops: Sequence[Operation]) -> dict[int, int]:
         found: dict[int, int] = {}
@@ -211,12 +264,37 @@ class _Planner:
                         join(rule.follows, FP10_RUN)
         return found
 
+    def likeness(self) -> Hashable:
+        """All that the sizes of slots depend on but the tile: groups alike in it take the same tiles."""
+        loaded = {source: place for place, source in enumerate(self.loaded)}
+        made: dict[SSAValue, int] = {step.op.results[0]: place for place, step in enumerate(self.steps)}
+
+        def use(source: Source) -> tuple[bool, int, int]:
+            """Whether it is loaded, which of the loads or results it is, and the last step that reads it."""
+            last = -1 if source.table is not None else self.last_use[source.value]
+            return source in loaded, loaded[source] if source in loaded else made[source.value], last
+
+        loads = tuple(
+            (load.plane.strides_bits, load.bits, source.rules, source.gather is None)
+            for source, load in self.loaded.items()
+        )
+        steps = tuple(
+            (step.only_loads, _bits(step.op.results[0]), *map(use, step.sources)) for step in self.steps
+        )
+        stages = tuple(
+            (op.out.type, *(plane.strides_bits for plane in self.placement_of(op.out).planes))
+            for op in self.quantizes
+        )
+        return self.domain, tuple(sorted(self.granule.items())), loads, steps, stages
+
     def plan(self, tile: tuple[int, ...], depth: int) -> VectorPlan:
         """The slots for a tile, moving ones of ``depth`` buffers."""
         buffers = BufferPlan(self.target)
         loops = [dim for dim, _ in domain_loops(self.domain, tile)]
         sources = {source: self._load(source, tile, loops, depth, buffers) for source in self.loaded}
         values = {value: sources[source] for value, source in self.quantized.items()}
+        axes = tuple(self._axis(dim, tile, 0) for dim in self.domain.order)
+        boxes: dict[int, Tile] = {}
         free: dict[int, list[BufferSlot]] = {}
         for index, step in enumerate(self.steps):
             result = step.op.results[0]
@@ -228,41 +306,34 @@ class _Planner:
                 if dying and source not in sources and values[source.value].slot.label.startswith("result"):
                     held = values[source.value]
                     free.setdefault(held.tile.bits, []).append(held.slot)
-            values[result] = self._result(result, tile, depth, free, buffers)
+            bits = _bits(result)
+            if bits not in boxes:
+                boxes[bits] = Tile(axes, bits)
+            values[result] = self._result(result, boxes[bits], depth, free, buffers)
         stages = tuple(self._stage(op, tile, depth, buffers) for op in self.quantizes)
         return VectorPlan(self.domain, tile, self.steps, sources, values, stages, buffers)
 
     def _load(
         self, source: Source, tile: tuple[int, ...], loops: Sequence[int], depth: int, buffers: BufferPlan
     ) -> TileSlot:
-        if source.table is not None:
-            plane = table_placement(source.table).planes[0]
-        else:
-            plane = self.placement_of(source.value).planes[0]
-        bits = PLANE_BITS["f32"] if plane.format == "fp10" else plane.bits
-        box = source.tile(tile, plane, bits)
+        load = self.loaded[source]
+        box = source.tile(tile, load.plane, load.bits)
         deep = depth if any(box.moves_with(dim) for dim in loops) else 1
-        label = (
-            "constants" if source.table is not None else f"operand {source.value.name_hint or ''}".rstrip()
-        )
         slot = buffers.take_striped(
-            label, box.size_bytes, depths=(deep,), buffers=("operand", "held", "psum")
+            load.label, box.size_bytes, depths=(deep,), buffers=("operand", "held", "psum")
         )
         return TileSlot(box, slot)
 
     def _result(
         self,
         result: SSAValue,
-        tile: tuple[int, ...],
+        box: Tile,
         depth: int,
         free: dict[int, list[BufferSlot]],
         buffers: BufferPlan,
     ) -> TileSlot:
-        assert isinstance(result.type, TensorType)
-        bits = PLANE_BITS[PLAIN_FORMATS[result.type.element_type]]
-        box = Tile(tuple(self._axis(dim, tile, 0) for dim in self.domain.order), bits)
-        if free.get(bits):
-            return TileSlot(box, free[bits].pop())
+        if free.get(box.bits):
+            return TileSlot(box, free[box.bits].pop())
         label = f"result {result.name_hint or ''}".rstrip()
         slot = buffers.take_striped(
             label, box.size_bytes, depths=(depth,), buffers=("psum", "held", "operand")

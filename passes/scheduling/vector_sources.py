@@ -76,6 +76,10 @@ class Source:
     table: Operation | None = None
     gather: nn.GatherOp | None = None
 
+    def __hash__(self) -> int:
+        # Plans look sources up often, and these two tell nearly all of them apart.
+        return hash((self.value, self.table))
+
     def tile(self, tile: Sequence[int], plane: Plane, bits: int) -> Tile:
         """The operand's part for a domain tile; a scalar is a box of one element."""
         strides = (0,) * len(tile) if self.gather is not None else plane.strides_bits

@@ -4,18 +4,22 @@ python -m benchmarks.sweep [--repeats 3] [--jobs 1 --jobs 2]
 
 Inference and training steps of three networks at batch 64 on three sizes of FlexBlock and a grid in bf16, in
 FB12 and FB16: 48 points. Every run is a process of its own with an empty store; the first of each pair has an
-empty cache of mappings, too, which the second then finds full. Numbers of workers take turns.
+empty cache of mappings, too, which the second then finds full. Numbers of workers take turns. Points an hour
+are those that the command prints; processor time is that of the process and its workers, imports included,
+which other work on the machine does not stretch.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -43,8 +47,17 @@ def write_sweep(folder: Path) -> Path:
     return path
 
 
-def points_an_hour(sweep: Path, jobs: int, cache: Path) -> float:
-    """What one run of the command says of itself; RuntimeError where a point failed."""
+@dataclass(frozen=True)
+class Run:
+    """What one run of the command took."""
+
+    points_an_hour: float
+    processor_seconds: float
+
+
+def run_sweep(sweep: Path, jobs: int, cache: Path) -> Run:
+    """Runs the command; RuntimeError where a point failed."""
+    before = _processor_seconds()
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "table.csv"
         command = [
@@ -63,19 +76,25 @@ def points_an_hour(sweep: Path, jobs: int, cache: Path) -> float:
     found = re.search(r"points, 0 failed(?:.|\n)*?([\d,]+) points an hour", done.stdout)
     if found is None:
         raise RuntimeError(f"a point failed, or none was estimated: {done.stdout}")
-    return float(found[1].replace(",", ""))
+    return Run(float(found[1].replace(",", "")), _processor_seconds() - before)
 
 
-def measure(jobs: tuple[int, ...], repeats: int) -> Mapping[tuple[int, str], list[float]]:
-    """Points an hour of every run, by workers and cache."""
-    found: dict[tuple[int, str], list[float]] = {(count, cache): [] for count in jobs for cache in CACHES}
+def _processor_seconds() -> float:
+    """Of all processes that have ended and were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(jobs: tuple[int, ...], repeats: int) -> Mapping[tuple[int, str], list[Run]]:
+    """Every run, by workers and cache."""
+    found: dict[tuple[int, str], list[Run]] = {(count, cache): [] for count in jobs for cache in CACHES}
     with tempfile.TemporaryDirectory() as name:
         sweep = write_sweep(Path(name))
         for _ in range(repeats):
             for count in jobs:
                 with tempfile.TemporaryDirectory() as cache:
                     for state in CACHES:
-                        found[count, state].append(points_an_hour(sweep, count, Path(cache)))
+                        found[count, state].append(run_sweep(sweep, count, Path(cache)))
     return found
 
 
@@ -85,14 +104,13 @@ def measure(jobs: tuple[int, ...], repeats: int) -> Mapping[tuple[int, str], lis
 def main(jobs: tuple[int, ...], repeats: int) -> None:
     """Prints a row for each number of workers: medians, with the least and the greatest."""
     found = measure(jobs, repeats)
-    print("| workers | " + " | ".join(f"{cache} cache: points an hour" for cache in CACHES) + " |")
-    print("|---|" + "---:|" * len(CACHES))
-    for count in jobs:
-        cells = (
-            f"{statistics.median(runs):,.0f} ({min(runs):,.0f} to {max(runs):,.0f})"
-            for runs in (found[count, cache] for cache in CACHES)
-        )
-        print(f"| {count} | " + " | ".join(cells) + " |")
+    print("| workers | cache of mappings | points an hour | processor seconds |")
+    print("|---|---|---:|---:|")
+    for (count, cache), runs in found.items():
+        rates = [run.points_an_hour for run in runs]
+        rate = f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
+        seconds = statistics.median(run.processor_seconds for run in runs)
+        print(f"| {count} | {cache} | {rate} | {seconds:.1f} |")
 
 
 if __name__ == "__main__":

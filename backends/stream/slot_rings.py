@@ -74,19 +74,26 @@ class Memory:
             owners[first] = owner
             return ring.times(position)
         last = bisect_left(starts, high, first)
+        if first == last:
+            starts.insert(first, low)
+            ends.insert(first, high)
+            owners.insert(first, owner)
+            return 0, 0
         readable = writable = 0
         for ring, position in owners[first:last]:
             times = ring.times(position)
             readable, writable = max(readable, times[0]), max(writable, times[1])
-        kept_starts, kept_ends, kept_owners = [low], [high], [owner]
-        if first < last:
-            if starts[first] < low:
-                kept_starts.insert(0, starts[first])
-                kept_ends.insert(0, low)
-                kept_owners.insert(0, owners[first])
-            if ends[last - 1] > high:
-                kept_starts.append(high)
-                kept_ends.append(ends[last - 1])
-                kept_owners.append(owners[last - 1])
-        starts[first:last], ends[first:last], owners[first:last] = kept_starts, kept_ends, kept_owners
+        # The first and the last buffer keep what is left of their ranges on either side.
+        before, behind = starts[first] < low, ends[last - 1] > high
+        kept = slice(first + before, last - behind)
+        if before and behind and last - first == 1:
+            starts[first + 1 : first + 1] = low, high
+            ends[first:last] = low, high, ends[first]
+            owners[first + 1 : first + 1] = owner, owners[first]
+            return readable, writable
+        if before:
+            ends[first] = low
+        if behind:
+            starts[last - 1] = high
+        starts[kept], ends[kept], owners[kept] = (low,), (high,), (owner,)
         return readable, writable

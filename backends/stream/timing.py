@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import repeat
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,21 +62,16 @@ class _Step(NamedTuple):
     writes: tuple[Times, ...]
 
 
-class _Next(NamedTuple):
-    """A ring moves on."""
+class _Stretch(NamedTuple):
+    """A part of a loop's body: rings that move on, then steps, then a loop inside.
 
-    record: int
-    ring: Ring
+    Rings come with the index of the record that moves them. ``times`` are those of the loop inside.
+    """
 
-
-class _Repeat(NamedTuple):
-    """A loop."""
-
+    rings: list[tuple[int, Ring]]
+    steps: list[_Step]
     times: int
-    body: list[_Op]
-
-
-_Op: TypeAlias = _Step | _Next | _Repeat
+    inside: list[_Stretch]
 
 
 class _Simulation:
@@ -109,14 +104,12 @@ class _Simulation:
     def execute(self, nodes: list[Node]) -> None:
         """Run nodes that stand outside of loops, in the order of the program."""
         for node in nodes:
-            if isinstance(node, Loop):
-                self._run(self._operations(node.body), node.count)
-            elif node in self._declarations:
+            if not isinstance(node, Loop) and node in self._declarations:
                 if self._observe is not None:
                     self._observe(node, "control", 0, 0, 0)
                 self._declare(self._registers[node], *self._declarations[node])
             else:
-                self._run(self._operations([node]), 1)
+                self._run(self._stretches([node]), 1)
 
     def _declare(
         self, register: int, space: int, per_core: int, depth: int, address_bytes: int, size_bytes: int
@@ -126,18 +119,23 @@ class _Simulation:
         ring = self._rings[register] = Ring(depth)
         self._memories[space].declare(ring, address_bytes, size_bytes)
 
-    def _operations(self, nodes: list[Node]) -> list[_Op]:
+    def _stretches(self, nodes: list[Node]) -> list[_Stretch]:
         """What nodes do, with the rings that registers stand for now: no slot is declared in a loop."""
-        found: list[_Op] = []
+        found = [_Stretch([], [], 0, [])]
         for node in nodes:
+            rings, steps, *_ = found[-1]
             if isinstance(node, Loop):
-                found.append(_Repeat(node.count, self._operations(node.body)))
+                found[-1] = _Stretch(rings, steps, node.count, self._stretches(node.body))
+                found.append(_Stretch([], [], 0, []))
             elif node in self._steps:
-                found.append(self._step(node, *self._steps[node]))
+                steps.append(self._step(node, *self._steps[node]))
             else:
                 ring = self._ring(self._registers[node])
                 if ring.depth > 1 or self._observe is not None:
-                    found.append(_Next(node, ring))
+                    if steps:
+                        rings = []
+                        found.append(_Stretch(rings, [], 0, []))
+                    rings.append((node, ring))
         return found
 
     def _ring(self, register: int) -> Ring:
@@ -163,13 +161,16 @@ class _Simulation:
                 (writes if is_written else reads).append(self._ring(register).current)
         return _Step(record, engine, cycles, moved_bytes, tuple(reads), tuple(writes))
 
-    def _run(self, operations: list[_Op], count: int) -> None:
-        """Execute operations ``count`` times."""
+    def _run(self, stretches: list[_Stretch], count: int) -> None:
+        """Execute stretches ``count`` times."""
         free, first, observe = self.free, self.first, self._observe
         for _ in range(count):
-            for op in operations:
-                if isinstance(op, _Step):
-                    record, engine, cycles, moved_bytes, reads, writes = op
+            for rings, steps, inner_count, inside in stretches:
+                for record, ring in rings:
+                    if observe is not None:
+                        observe(record, "control", 0, 0, 0)
+                    ring.next()
+                for record, engine, cycles, moved_bytes, reads, writes in steps:
                     start = free[engine]
                     for times in reads:
                         if times[0] > start:
@@ -187,12 +188,8 @@ class _Simulation:
                         first[engine] = start
                     if observe is not None:
                         observe(record, ENGINES[engine], start, end, next(moved_bytes))
-                elif isinstance(op, _Next):
-                    if observe is not None:
-                        observe(op.record, "control", 0, 0, 0)
-                    op.ring.next()
-                else:
-                    self._run(op.body, op.times)
+                if inside:
+                    self._run(inside, inner_count)
 
 
 def simulate(stream: Stream, target: Target, observe: Observer | None = None) -> Timeline:

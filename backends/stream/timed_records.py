@@ -84,6 +84,7 @@ class TimedRecords:
 
     def _in_order(self, of_case: Integers) -> list[Iterator[int]]:
         values, executions = of_case.tolist(), self._executions.tolist()
+        trips = self._trips.tolist()
         shapes = np.where(self._costs.moving, self._trips, 1).tolist()
         found: list[Iterator[int]] = []
         for place, (first, end) in enumerate(pairwise(self._costs.first.tolist())):
@@ -92,6 +93,7 @@ class TimedRecords:
             elif end - first == executions[place]:
                 found.append(iter(values[first:end]))
             else:
-                by_loop = np.broadcast_to(of_case[first:end].reshape(shapes[place]), self._trips[place])
+                by_loop = np.empty(trips[place], np.int64)
+                by_loop[...] = of_case[first:end].reshape(shapes[place])
                 found.append(iter(by_loop.ravel().tolist()))
         return found

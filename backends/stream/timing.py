@@ -198,9 +198,9 @@ def simulate(stream: Stream, target: Target, observe: Observer | None = None) ->
     Raises StreamFault for records that mean nothing (see ``verify``). Memory is not modelled: what the
     functional simulator would refuse for its content is not seen here.
     """
-    tree = loop_tree(stream.records)
-    verify(stream.records, stream.machine.cores)
     with without_collection():
+        tree = loop_tree(stream.records)
+        verify(stream.records, stream.machine.cores)
         return _timeline(stream, tree, TimedRecords(stream, target), observe)
 
 

@@ -9,19 +9,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from flexc.api import compile as compile_model
 from flexc.diagnostics import CompileError
-from flexc.options import CompileOptions
-from tests.onnx_models import build, make_node
+from flexc.options import CompileOptions, TrainingOptions
+from tests.onnx_models import build, make_node, save
 from tests.stream_agreement import check_agreement, compare_with_stream, compile_graph
 
 Array: TypeAlias = npt.NDArray[Any]
 DEPTHWISE = 0
 NOT_ON_THE_MACHINE = ("FX413", "FX428")
 """Not even the smallest tile fits a buffer; conv groups that start inside a byte."""
+NOT_TRAINED_ON_THE_MACHINE = (*NOT_ON_THE_MACHINE, "FX346", "FX430")
+"""Nor batches too small for LightNorm's chunks, nor a LightNorm whose gradient is that of a reshape."""
 CATALOG = Path(__file__).parents[2] / "flexc" / "target" / "catalog"
 SMALL = {
     "cores = 16": "cores = 3",
@@ -80,6 +84,58 @@ layers = st.builds(
 )
 
 
+@dataclass(frozen=True)
+class Network:
+    """Layers one behind the other: the value behind each, and the channels and extents of the last."""
+
+    nodes: list[onnx.NodeProto]
+    constants: dict[str, Array]
+    values: list[str]
+    channels: int
+    extents: list[int]
+
+
+def layered(
+    rng: np.random.Generator, network: list[Layer], channels: int, size: tuple[int, int]
+) -> Network | None:
+    """The layers behind the value ``x``; None where nothing is left of the image."""
+    nodes, constants, values, value, extents = [], {}, [], "x", list(size)
+    for index, layer in enumerate(network):
+        group = channels if layer.groups == DEPTHWISE else gcd(channels, layer.groups)
+        made = -(-layer.outputs // group) * group
+        extents = [
+            (extents[d] + layer.pads[d] + layer.pads[d + 2] - layer.dilation[d] * (layer.kernel[d] - 1) - 1)
+            // layer.stride[d]
+            + 1
+            for d in range(2)
+        ]
+        if min(extents) < 1:
+            return None
+        constants[f"w{index}"] = spread(rng, made, channels // group, *layer.kernel)
+        attributes = {
+            "strides": layer.stride,
+            "pads": layer.pads,
+            "dilations": layer.dilation,
+            "group": group,
+        }
+        nodes.append(make_node("Conv", [value, f"w{index}"], [f"c{index}"], **attributes))
+        value, channels = f"c{index}", made
+        if layer.norm:
+            names = [f"{name}{index}" for name in "gbmv"]
+            constants.update({name: spread(rng, made) for name in names[:3]})
+            constants[names[3]] = np.abs(spread(rng, made)) + np.float32(0.1)
+            nodes.append(make_node("BatchNormalization", [value, *names], [f"n{index}"]))
+            value = f"n{index}"
+        if layer.activation:
+            nodes.append(make_node(layer.activation, [value], [f"a{index}"]))
+            value = f"a{index}"
+        if layer.pool and min(extents) > 1:
+            nodes.append(make_node("MaxPool", [value], [f"p{index}"], kernel_shape=[2, 2], strides=[1, 2]))
+            value, extents = f"p{index}", [extents[0] - 1, extents[1] // 2]
+        values.append(value)
+    return Network(nodes, constants, values, channels, extents)
+
+
 @pytest.mark.slow
 @given(
     data=st.data(),
@@ -106,43 +162,12 @@ def test_networks(
 ) -> None:
     rng = np.random.default_rng(seed)
     x = spread(rng, batch, channels, *size)
-    nodes, constants, outputs, value, extents = [], {}, [], "x", list(size)
-    for index, layer in enumerate(network):
-        group = channels if layer.groups == DEPTHWISE else gcd(channels, layer.groups)
-        made = -(-layer.outputs // group) * group
-        extents = [
-            (extents[d] + layer.pads[d] + layer.pads[d + 2] - layer.dilation[d] * (layer.kernel[d] - 1) - 1)
-            // layer.stride[d]
-            + 1
-            for d in range(2)
-        ]
-        if min(extents) < 1:
-            return
-        constants[f"w{index}"] = spread(rng, made, channels // group, *layer.kernel)
-        attributes = {
-            "strides": layer.stride,
-            "pads": layer.pads,
-            "dilations": layer.dilation,
-            "group": group,
-        }
-        nodes.append(make_node("Conv", [value, f"w{index}"], [f"c{index}"], **attributes))
-        value, channels = f"c{index}", made
-        if layer.norm:
-            names = [f"{name}{index}" for name in "gbmv"]
-            constants.update({name: spread(rng, made) for name in names[:3]})
-            constants[names[3]] = np.abs(spread(rng, made)) + np.float32(0.1)
-            nodes.append(make_node("BatchNormalization", [value, *names], [f"n{index}"]))
-            value = f"n{index}"
-        if layer.activation:
-            nodes.append(make_node(layer.activation, [value], [f"a{index}"]))
-            value = f"a{index}"
-        if layer.pool and min(extents) > 1:
-            nodes.append(make_node("MaxPool", [value], [f"p{index}"], kernel_shape=[2, 2], strides=[1, 2]))
-            value, extents = f"p{index}", [extents[0] - 1, extents[1] // 2]
-        if data.draw(st.booleans(), label="keep"):
-            outputs.append(value)
-    outputs = list(dict.fromkeys([*outputs, value]))
-    model = build(nodes, {"x": x}, constants, outputs=outputs)
+    found = layered(rng, network, channels, size)
+    if found is None:
+        return
+    kept = [value for value in found.values if data.draw(st.booleans(), label="keep")]
+    outputs = list(dict.fromkeys([*kept, found.values[-1]]))
+    model = build(found.nodes, {"x": x}, found.constants, outputs=outputs)
     try:
         graph = compile_graph(model, tmp_path, CompileOptions(policy=mode, target=targets[small]))
     except CompileError as failure:
@@ -189,3 +214,52 @@ def test_products(
         ]
     model = build(nodes, inputs, outputs=("z",) if again else ("y",))
     check_agreement(model, inputs, tmp_path, CompileOptions(policy=mode, target=targets[small]))
+
+
+@pytest.mark.slow
+@given(
+    network=st.lists(layers, min_size=1, max_size=2),
+    channels=st.sampled_from([1, 2, 3, 10, 30]),
+    batch=st.sampled_from([1, 2, 4]),
+    size=st.tuples(st.integers(5, 9), st.integers(5, 9)),
+    mode=st.sampled_from(["FB12", "FB16", "FB24"]),
+    rounding=st.sampled_from([None, "truncate", "stochastic"]),
+    small=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_training_steps(
+    network: list[Layer],
+    channels: int,
+    batch: int,
+    size: tuple[int, int],
+    mode: str,
+    rounding: str | None,
+    small: bool,
+    seed: int,
+    targets: list[str],
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(seed)
+    found = layered(rng, network, channels, size)
+    if found is None:
+        return
+    x = rng.standard_normal((batch, channels, *size)).astype(np.float32)
+    head = [make_node("Flatten", [found.values[-1]], ["f"]), make_node("Gemm", ["f", "w", "b"], ["y"])]
+    features = found.channels * found.extents[0] * found.extents[1]
+    constants = {**found.constants, "w": spread(rng, features, 5), "b": spread(rng, 5)}
+    path = save(build([*found.nodes, *head], {"x": x}, constants), tmp_path)
+    try:
+        program = compile_model(
+            path, policy=mode, rounding=rounding, target=targets[small], training=TrainingOptions()
+        )
+    except CompileError as failure:
+        assume(failure.diagnostics[0].code not in NOT_TRAINED_ON_THE_MACHINE)
+        raise
+    fed: dict[str, Array] = {
+        "x": x,
+        "labels": rng.integers(0, 5, batch),
+        "learning_rate": np.asarray(0.1, np.float32),
+        "step": np.asarray(3),
+    }
+    compare_with_stream(program.graph, {**program.first_state, **fed}, targets[small])

@@ -86,10 +86,10 @@ class Schedule(Pass):
 def place_arguments(grouping: Grouping) -> None:
     """Says where the arguments of the function lie."""
     for argument in grouping.graph.main.body.block.args:
-        grouping.placements[argument] = _argument_placement(argument)
+        grouping.placements[argument] = argument_placement(argument)
 
 
-def _argument_placement(argument: SSAValue) -> Placement:
+def argument_placement(argument: SSAValue) -> Placement:
     """Inputs come in row-major order; quantized ones as their reader wants them."""
     if isinstance(argument.type, bfp.BlockTensorType):
         return block_placement(argument.type, block_role(argument))

@@ -66,12 +66,14 @@ class ZigZagLayer:
     def _array_cycles(self) -> int:
         found = self.estimate
         store = self.problem.outputs / DRAM_BYTES_PER_CYCLE
-        return ceil(found.first_load_cycles + found.compute_cycles + store / found.tiles)
+        return ceil(found.operands.first_cycles + found.compute_cycles + store / found.operands.tiles)
 
     @property
     def _transfer_cycles(self) -> int:
         found = self.estimate
-        return ceil((found.a_bytes + found.b_bytes + self.problem.outputs) / DRAM_BYTES_PER_CYCLE)
+        return ceil(
+            (found.operands.a_bytes + found.operands.b_bytes + self.problem.outputs) / DRAM_BYTES_PER_CYCLE
+        )
 
     @property
     def skew_cycles(self) -> int:
@@ -104,7 +106,9 @@ class ZigZagLayer:
     def our_dram_pj(self) -> float:
         """Both operands read, results written."""
         found = self.estimate
-        return (found.a_bytes + found.b_bytes) * 8 / 64 * 700 + self.problem.outputs * 8 / 64 * 750
+        return (
+            found.operands.a_bytes + found.operands.b_bytes
+        ) * 8 / 64 * 700 + self.problem.outputs * 8 / 64 * 750
 
 
 def zigzag_layers() -> list[ZigZagLayer]:

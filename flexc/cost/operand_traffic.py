@@ -20,40 +20,50 @@ OUTPUT_AND_TAP: tuple[tuple[Dim, Dim], ...] = (("p", "r"), ("q", "s"))
 
 @dataclass(frozen=True)
 class Sweep:
-    """Bytes of all tiles of an operand, and of its first tile."""
+    """Bytes of all tiles of an operand: mantissas, exponents; and both of its first tile.
 
-    total_bytes: int
+    Where conv groups share the channel axis, the exponents of a are those of all conv groups, and a sweep
+    over them is one over the tiles of all other dimensions.
+    """
+
+    mantissa_bytes: int
+    exponent_bytes: int
     first_bytes: int
 
 
 def a_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
-    """Operand a: mantissas and exponents, halo included."""
+    """Operand a, halo included."""
     sizes = {dim: chip_tile_sizes(problem, mapping, dim) for dim in ("g", "n", "p", "k")}
     if problem.kind == "matmul":
         rows, columns = sizes["p"], Counter({1: 1})
     else:
         rows, columns = (_read_sizes(problem, mapping, axis) for axis in (0, 1))
-    total, first = 0, 0
+    mantissas, exponents, first = 0, 0, 0
+    g_tiles = sum(sizes["g"].values()) if problem.grouped_channels else 1
     for (g, n, r, c, k), count in combinations((sizes["g"], sizes["n"], rows, columns, sizes["k"])):
         vectors = n * r * c * (1 if problem.grouped_channels else g)
         elements = k * (g if problem.grouped_channels else 1)
         groups = -(-(problem.a_channels if problem.grouped_channels else k) // problem.a_group)
-        tile_bytes = -(-vectors * elements * problem.a_bits // 8) + vectors * groups * problem.exponent_bytes
-        total += count * tile_bytes
-        first = first or tile_bytes
-    return Sweep(total, first)
+        tile_mantissas = -(-vectors * elements * problem.a_bits // 8)
+        tile_exponents = vectors * groups * problem.exponent_bytes
+        mantissas += count * tile_mantissas
+        exponents += count * tile_exponents
+        first = first or tile_mantissas + tile_exponents
+    return Sweep(mantissas, exponents // g_tiles, first)
 
 
 def b_sweep(problem: ContractionProblem, mapping: Mapping) -> Sweep:
     """Operand b: mantissas and exponents."""
-    total, first = 0, 0
+    mantissas, exponents, first = 0, 0, 0
     dims: tuple[Dim, ...] = ("g", "o", "k", "r", "s")
     for (g, o, k, r, s), count in combinations([chip_tile_sizes(problem, mapping, dim) for dim in dims]):
         groups = r * s * -(-k // problem.b_group) if problem.b_group_dim == "k" else 1
-        tile_bytes = -(-g * o * r * s * k * problem.b_bits // 8) + g * o * groups * problem.exponent_bytes
-        total += count * tile_bytes
-        first = first or tile_bytes
-    return Sweep(total, first)
+        tile_mantissas = -(-g * o * r * s * k * problem.b_bits // 8)
+        tile_exponents = g * o * groups * problem.exponent_bytes
+        mantissas += count * tile_mantissas
+        exponents += count * tile_exponents
+        first = first or tile_mantissas + tile_exponents
+    return Sweep(mantissas, exponents, first)
 
 
 def _read_sizes(problem: ContractionProblem, mapping: Mapping, axis: int) -> Counter[int]:

@@ -12,7 +12,7 @@ from itertools import zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.cost.clock import OUTPUT_BYTES, PLANES
+from flexc.cost.clock import OUTPUT_BYTES
 from flexc.cost.tile_cycles import (
     STREAMED_OUTPUTS,
     chain_factor,
@@ -32,6 +32,8 @@ from flexc.target.machine import Target
 
 Reals = NDArray[np.float64]
 G, N, P, Q, OUT, K, R, S = range(len(DIMS))
+PLANES = 2
+"""Transfers of one tile of a block tensor: its mantissas, then its exponents."""
 OUTPUT_AXES, TAP_AXES = (P, Q), (R, S)
 
 

@@ -20,7 +20,16 @@ def read_rows(
     taps = problem.extents[6 + axis]
     step, spread = problem.stride[axis], problem.dilation[axis]
     return _read(
-        outputs, taps, tile, cores, taps_tile, step, spread, problem.pads[axis], problem.input_extents[axis]
+        outputs,
+        taps,
+        tile,
+        cores,
+        taps_tile,
+        step,
+        spread,
+        problem.pads[axis],
+        problem.input_extents[axis],
+        one_tap_of_forward=problem.pass_ == "weight_grad" and outputs == 1,
     )
 
 
@@ -35,6 +44,8 @@ def _read(
     dilation: int,
     pad: int,
     size: int,
+    *,
+    one_tap_of_forward: bool,
 ) -> tuple[tuple[int, ...], ...]:
     span = window_span(tile, taps_tile, stride, dilation)
     blocks_apart = taps_tile == 1 or span < tile * stride
@@ -46,6 +57,11 @@ def _read(
             if taps_tile == 1:
                 first_inside = start if start >= 0 else start % stride
                 rows = len(range(first_inside, min(start + tile * cores * stride, size), stride))
+            elif one_tap_of_forward:
+                # Rows of the gradient meet rows of x that are a stride of the forward pass apart.
+                first_inside = start if start >= 0 else start % dilation
+                met = min(taps_tile, taps - first_tap)
+                rows = len(range(first_inside, min(start + met * dilation, size), dilation))
             elif blocks_apart:
                 starts = range(start, start + cores * tile * stride, tile * stride)
                 rows = sum(max(0, min(begin + span, size) - max(begin, 0)) for begin in starts)

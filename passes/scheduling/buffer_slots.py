@@ -64,6 +64,10 @@ class BufferPlan:
         """Bytes of one core's buffer that slots take so far."""
         return self._used[buffer]
 
+    def copy(self) -> BufferPlan:
+        """Another plan with the same slots."""
+        return BufferPlan(self.target, list(self.slots), dict(self._used))
+
     def take(
         self, label: str, buffer: BufferName, size_bytes: int, *, depth: int, per_core: bool
     ) -> BufferSlot:

@@ -173,10 +173,11 @@ class _Slots:
 
     def _backward(self, op: lightnorm.BackwardOp) -> None:
         rows = row_tile(self.tile, self.chunks * self.chunk_positions)
+        # Slots of rows are also the place of tiles of chunks and positions.
         held = max(rows, self.tile[0] * self.tile[1])
         for name in ("g", "xhat", "h", "products"):
             value = op.xhat if name == "xhat" else op.g
-            self._take(name, self._rows(value, held), self.depth)
+            self._take(name, self._rows(value, rows), self.depth, self._rows(value, held).size_bytes)
         for name in ("lanes of dbeta", "lanes of dgamma"):
             self._take(name, Tile((self._axis(LANE, LANES), self._of_channels()), 32))
         for name in ("dbeta", "dgamma", "mean", "share", "factor", "scale", "gamma_q"):
@@ -191,7 +192,7 @@ class _Slots:
         self._take(name, Tile((chunk, positions, channels), 32), self.depth)
 
     def _rows(self, value: SSAValue, rows: int) -> Tile:
-        """Positions of all chunks, then channels; also a place for tiles of chunks and positions."""
+        """Positions of all chunks, then channels."""
         stride_bits, channel_bits = self._strides(value)
         total = self.chunks * self.chunk_positions
         moved = row_tile(self.tile, total)
@@ -231,8 +232,8 @@ class _Slots:
     def _axis(self, key: Hashable, count: int, stride_bits: int = 0) -> TileAxis:
         return TileAxis(stride_bits, count, count, position={key: 1})
 
-    def _take(self, name: str, tile: Tile, depth: int = 1) -> None:
+    def _take(self, name: str, tile: Tile, depth: int = 1, size_bytes: int = 0) -> None:
         slot = self.buffers.take_striped(
-            name, tile.size_bytes, depths=(depth,), buffers=("psum", "held", "operand")
+            name, size_bytes or tile.size_bytes, depths=(depth,), buffers=("psum", "held", "operand")
         )
         self.held[name] = TileSlot(tile, slot)

@@ -54,11 +54,11 @@ def plan_local_gradient(
         plan = plan_contraction(op, mapping, (), (), placement_of, target, phase=phase)
         assert plan is not None
         plans.append(plan)
-    fills = tuple(plan_copy(fill, placement_of, target) for fill in _fills(op, placement_of))
+    fills = tuple(plan_copy(fill, placement_of, target) for fill in fills_of(op, placement_of))
     return LocalGradientPlan(op, tuple(plans), fills)
 
 
-def _fills(op: LocalGradOp, placement_of: Callable[[SSAValue], Placement]) -> tuple[BoxCopy, ...]:
+def fills_of(op: LocalGradOp, placement_of: Callable[[SSAValue], Placement]) -> tuple[BoxCopy, ...]:
     """The rows and columns of x that no tap reaches, by their remainders by the stride."""
     shape, stride = shape_of(op.out), tuple(op.stride.get_values())
     rank = len(stride)

@@ -20,7 +20,7 @@ from flexc.analysis.comparison.models import load_compared_model
 from flexc.analysis.comparison.phases import Phase
 from flexc.analysis.comparison.result import Comparison, Range, geometric_mean
 from flexc.analysis.comparison.run import ComparisonOptions, compare
-from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, Tensor
+from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, Tensor, Walk
 from flexc.cli import main
 from flexc.cost.area import baseline_area, flexblock_area
 from flexc.diagnostics import CompileError
@@ -120,6 +120,7 @@ def conversion(elements: int, *, of_parameter: bool) -> GroupWork:
         "",
         reads=(Tensor(elements, "f32" if of_parameter else "result"),),
         quantized=(made,),
+        walk=Walk((elements // 100, 100), (1, 100)),
     )
 
 
@@ -142,14 +143,18 @@ def test_bf16_converts_weights_alone() -> None:
 
 def test_results_have_the_width_of_the_machine() -> None:
     work = GroupWork(
-        Phase.OTHER, "", reads=(Tensor(800, "result"), Tensor(800, "fp10")), writes=(Tensor(800, "result"),)
+        Phase.OTHER,
+        "",
+        reads=(Tensor(800, "result"), Tensor(800, "fp10")),
+        writes=(Tensor(800, "result"),),
+        walk=Walk((8, 100), (1, 4), (Tensor(800, "result"),)),
     )
     found = [group_cost(work, machine) for machine in (MACHINE, BF16)]
     assert [one.dram_bytes for one in found if one] == [3200 + 1000 + 3200, 1600 + 1000 + 1600]
 
 
 def test_norms_read_their_tensor_once_where_it_stays_on_chip() -> None:
-    small, large = Norm("fp32", "forward", 1000, 128), Norm("fp32", "forward", 1100, 128)
+    small, large = Norm("fp32", "forward", 900, 128), Norm("fp32", "forward", 1100, 128)
     assert [norm_reads(one, MACHINE) for one in (small, large)] == [1, 3]
     assert norm_reads(replace(large, kind="lightnorm"), MACHINE) == 2
     assert norm_reads(replace(large, direction="backward"), MACHINE) == 2

@@ -119,7 +119,7 @@ def test_estimates_are_possible(name: str) -> None:
         stationary = problem.extent("g") * problem.extent("o") * problem.extent("k")
         taps = problem.extent("r") * problem.extent("s")
         bits = baseline.numerics.operand_bits(problem.pass_)
-        assert found.b_bytes >= stationary * taps * bits // 8
+        assert found.operands.b_bytes >= stationary * taps * bits // 8
 
 
 def test_tiles_change_folds_not_work() -> None:
@@ -128,9 +128,11 @@ def test_tiles_change_folds_not_work() -> None:
     problem = in_format(LAYERS["resnet_3x3"], baseline.numerics)
     small = replace(FLEXBLOCK, cores=1)
     roomy, cramped = (baseline_estimate(problem, baseline, each) for each in (FLEXBLOCK, small))
-    assert cramped.tiles > roomy.tiles
+    assert cramped.operands.tiles > roomy.operands.tiles
     assert cramped.compute_cycles > roomy.compute_cycles
-    assert cramped.a_bytes + cramped.b_bytes > roomy.a_bytes + roomy.b_bytes
+    assert (
+        cramped.operands.a_bytes + cramped.operands.b_bytes > roomy.operands.a_bytes + roomy.operands.b_bytes
+    )
 
 
 @pytest.mark.parametrize("name", baseline_names())

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexc.cost.clock import dma_cycles, estimate
+from flexc.cost.clock import estimate
 from flexc.cost.energy import array_energy, contraction_energy_pj, dram_energy, multiply_pj, sram_pj_per_bit
+from flexc.cost.operand_loads import dma_cycles
 from flexc.cost.tile_cycles import CoreRates, TileCycles, core_rates, tile_compute_cycles
 from flexc.ir.mapping import DIMS, OUTPUT_DIMS, Dim, Factor, Mapping, PeFactor
 from flexc.mapping.loops import A_DIMS, B_DIMS
@@ -217,14 +218,19 @@ def walked_estimate(problem: ContractionProblem, mapping: Mapping) -> tuple[int,
             window = len(box["r"]), len(box["s"])
             slowest = max(slowest, walked_cycles(rates, mapping, sizes, window, segments).total)
         cycles += slowest
-        for operand, dims in (("a", A_DIMS), ("b", B_DIMS)):
+        # Conv groups share the exponents of one channel axis.
+        of_exponents = A_DIMS - {"g"} if problem.grouped_channels else A_DIMS
+        for operand, dims in (("a", A_DIMS), ("exponents of a", of_exponents), ("b", B_DIMS)):
             position = tuple(at[dim] for dim in DIMS if dim in dims)
             if loaded.get(operand) == position:
                 continue
             loaded[operand] = position
             chip = {dim: set().union(*boxes[dim]) for dim in DIMS}
+            mantissas, exponents = walked_a_bytes(problem, mapping, boxes, chip)
             if operand == "a":
-                a_bytes += walked_a_bytes(problem, mapping, boxes, chip)
+                a_bytes += mantissas
+            elif operand == "exponents of a":
+                a_bytes += exponents
             else:
                 b_bytes += walked_b_bytes(problem, chip)
         if at["k"] == at["r"] == at["s"] == 0:
@@ -234,14 +240,13 @@ def walked_estimate(problem: ContractionProblem, mapping: Mapping) -> tuple[int,
 
 def walked_a_bytes(
     problem: ContractionProblem, mapping: Mapping, boxes: dict[Dim, list[range]], chip: dict[Dim, set[int]]
-) -> int:
-    """Bytes of operand a in one chip tile: the pixels of all cores' full boxes, each once."""
+) -> tuple[int, int]:
+    """Mantissas and exponents of a in one chip tile: the pixels of all cores' full boxes, each once."""
     channels = [(g, k) for g in chip["g"] for k in chip["k"]]
     if problem.kind == "matmul":
         vectors, elements = len(chip["g"]) * len(chip["p"]), len(chip["k"])
-        return -(-vectors * elements * problem.a_bits // 8) + vectors * len(
-            {k // problem.a_group for k in chip["k"]}
-        )
+        exponents = vectors * len({k // problem.a_group for k in chip["k"]})
+        return -(-vectors * elements * problem.a_bits // 8), exponents
     lines = [set[int](), set[int]()]
     axes: tuple[tuple[Dim, Dim], ...] = (("p", "r"), ("q", "s"))
     for axis, (dim, tap) in enumerate(axes):
@@ -251,14 +256,17 @@ def walked_a_bytes(
         for core in range(mapping.core_factor(dim)):
             first = (starts[0] + core * tile) * stride - problem.pads[axis]
             span = (tile - 1) * stride + (taps - 1) * dilation + 1
-            read = range(first, first + span, stride if taps == 1 else 1)
+            step = stride if taps == 1 else 1
+            if taps > 1 and problem.pass_ == "weight_grad" and problem.extent(dim) == 1:
+                step = dilation
+            read = range(first, first + span, step)
             lines[axis] |= {line for line in read if 0 <= line < size}
     pixels = len(chip["n"]) * len(lines[0]) * len(lines[1])
     mantissas = -(-pixels * len(channels) * problem.a_bits // 8)
     if problem.extent("g") > 1:
         every = problem.extent("g") * problem.extent("k")
-        return mantissas + pixels * len({channel // problem.a_group for channel in range(every)})
-    return mantissas + pixels * len({k // problem.a_group for k in chip["k"]})
+        return mantissas, pixels * len({channel // problem.a_group for channel in range(every)})
+    return mantissas, pixels * len({k // problem.a_group for k in chip["k"]})
 
 
 def walked_b_bytes(problem: ContractionProblem, chip: dict[Dim, set[int]]) -> int:

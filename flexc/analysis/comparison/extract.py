@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from math import prod
+from math import gcd, prod
 
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from flexc.analysis.comparison.grouping import OpGroup, OpGrouping
 from flexc.analysis.comparison.phases import Phase
 from flexc.analysis.comparison.vector_work import vector_work
+from flexc.analysis.comparison.walks import (
+    Read,
+    follows_of,
+    plain_storage,
+    walk_of,
+    walk_of_copy,
+    walk_order,
+)
 from flexc.analysis.comparison.workload import (
     PHASE_OF_PASS,
     BlockOperand,
@@ -19,29 +27,39 @@ from flexc.analysis.comparison.workload import (
     NormDirection,
     NormKind,
     Storage,
+    StoredBy,
     Tensor,
+    Walk,
     Workload,
 )
 from flexc.diagnostics import error
 from flexc.ir import bfp, lightnorm, nn, train
 from flexc.ir.attributes import SourceAttr, place_of
+from flexc.ir.mapping import Dim
 from flexc.ir.program import Graph
 from flexc.ir.train import role_of
-from flexc.mapping.from_gradients import gradient_problems
-from flexc.mapping.from_ir import problem_of
 from flexc.mapping.problem import ContractionProblem, Pass
 from flexc.numerics.block_float import groups_shape
+from flexc.passes.map_contractions import problems_of
+from flexc.passes.scheduling.box_copies import BoxCopy, box_copies, is_box_op
+from flexc.passes.scheduling.filter_quantize_plan import quantizes_filters
 from flexc.passes.scheduling.grouping import CONSTANTS, QUANTIZED
-from flexc.passes.scheduling.layout import PLAIN_FORMATS, shape_of, stored_as_fp10
+from flexc.passes.scheduling.layout import (
+    NORM_TABLE_ROWS,
+    PLAIN_FORMATS,
+    grouped_dim,
+    shape_of,
+    stored_as_fp10,
+)
+from flexc.passes.scheduling.local_gradient_plan import fills_of
+from flexc.passes.scheduling.vector_steps import STEPS
 
+RANGE_CONSTANTS = 3
 PASSES: dict[str, Pass] = {
     "forward": "forward",
     "local_grad": "local_grad",
     "weight_grad": "weight_grad",
 }
-
-NOTHING = GroupWork(Phase.CONVERSION, "", reads=())
-"""A group that runs at compile time."""
 
 
 def workload_of(graph: Graph) -> Workload:
@@ -52,7 +70,12 @@ def workload_of(graph: Graph) -> Workload:
     grouping = OpGrouping.of(list(graph.main.body.block.ops))
     extractor = _Extractor(graph, grouping)
     works = (extractor.group(index) for index in range(len(grouping.groups)))
-    return Workload(tuple(work for work in works if work != replace(NOTHING, layer=work.layer)))
+    return Workload(tuple(work for work in works if not _is_nothing(work)))
+
+
+def _is_nothing(work: GroupWork) -> bool:
+    """Whether a group runs at compile time."""
+    return not (work.problems or work.reads or work.block_reads or work.writes or work.quantized)
 
 
 class _Extractor:
@@ -60,6 +83,8 @@ class _Extractor:
         self.graph = graph
         self.grouping = grouping
         self.arguments = frozenset(graph.main.body.block.args)
+        self.places: dict[int, dict[SSAValue, int]] = {}
+        """By group: what it stores, in order."""
 
     def group(self, index: int) -> GroupWork:
         """The work of one group."""
@@ -67,38 +92,49 @@ class _Extractor:
         first = group.first
         problems = self._problems(group)
         pass_ = pass_of(first)
+        norm = _norm(first)
         quantizes = [op for op in group.ops if isinstance(op, bfp.QuantizeOp)]
         made: set[SSAValue] = {result for op in group.ops for result in op.results}
-        writes, unquantized = self._writes(group)
+        stored, only_quantized = self._written(group)
+        reads = () if self._known(group) else tuple(tensor for _, tensor in self._reads(group, made))
+        copies = tuple(box_copies(first, self.grouping.placements.__getitem__)) if is_box_op(first) else ()
         return GroupWork(
             phase=_phase(group, pass_),
             layer=_layer(first),
+            number=index,
             problems=problems,
-            reads=() if self._known(group) else tuple(self._reads(group, made)),
+            operands_stored_by=self._operands_stored_by(first) if problems else (None, None),
+            walk=None if problems or copies or norm is not None else self._walk(group, made),
+            fills=tuple(walk_of_copy(fill, self.grouping.placements) for fill in self._fills(first)),
+            copies=tuple(walk_of_copy(copy, self.grouping.placements) for copy in copies),
+            reads=tuple(self._box(copy) for copy in copies) if copies else reads,
             block_reads=tuple(
-                self._block(op.x.type, op.x, op) for op in group.ops if isinstance(op, bfp.DequantizeOp)
+                replace(self._block(op.x.type, op.x, op), stored_by=self._stored_by(op.x))
+                for op in group.ops
+                if isinstance(op, bfp.DequantizeOp)
             ),
-            writes=writes,
+            writes=tuple(self._result(value) for value in stored),
             quantized=tuple(
                 # What is known at compile time is quantized there.
-                self._block(op.out.type, op.x, op)
+                replace(
+                    self._block(op.out.type, op.x, op),
+                    along=_along(op, problems[0]) if problems else None,
+                )
                 for op in quantizes
-                if not isinstance(self.grouping.root(op.x).owner, CONSTANTS)
+                if not self._is_constant(op.x)
             ),
-            stored_unquantized=unquantized,
+            converted_apart=tuple(walk_of([op], self.grouping.placements) for op in quantizes if problems),
+            stored_unquantized=tuple(self._result(value) for value in only_quantized),
             vector=tuple(each for op in group.ops for each in vector_work(op)),
             lightnorm_elements=sum(
                 prod(shape_of(op.out)) for op in group.ops if isinstance(op, lightnorm.InferOp)
             ),
-            norm=_norm(first),
+            norm=norm,
         )
 
     def _known(self, group: OpGroup) -> bool:
         """Whether a group quantizes what is known at compile time, and does nothing else."""
-        return all(
-            isinstance(op, bfp.QuantizeOp) and isinstance(self.grouping.root(op.x).owner, CONSTANTS)
-            for op in group.ops
-        )
+        return all(isinstance(op, bfp.QuantizeOp) and self._is_constant(op.x) for op in group.ops)
 
     def _problems(self, group: OpGroup) -> tuple[ContractionProblem, ...]:
         op = group.first
@@ -109,29 +145,87 @@ class _Extractor:
                 place=place_of(op, self.graph.file),
                 hint="compare under a policy that quantizes every contraction",
             )
-        if isinstance(op, bfp.ConvLocalGradOp | bfp.ConvWeightGradOp):
-            return gradient_problems(op)
-        if isinstance(op, bfp.ConvOp | bfp.MatMulOp):
-            problem = problem_of(op, _group_of_quantization(group))
-            return (replace(problem, pass_=pass_of(op)) if problem.kind == "matmul" else problem,)
-        return ()
+        if isinstance(op, bfp.MatMulOp):
+            return tuple(replace(problem, pass_=pass_of(op)) for problem in problems_of(op))
+        return problems_of(op) if isinstance(op, QUANTIZED) else ()
 
-    def _reads(self, group: OpGroup, made: set[SSAValue]) -> Iterator[Tensor]:
+    def _operands_stored_by(self, op: Operation) -> tuple[StoredBy | None, StoredBy | None]:
+        a, b = op.operands[:2]
+        if isinstance(op, bfp.ConvWeightGradOp):
+            a, b = op.x, op.g
+        return self._stored_by(a), self._stored_by(b)
+
+    def _stored_by(self, value: SSAValue) -> StoredBy | None:
+        root = self.grouping.root(value)
+        index = self.grouping.index_of.get(root)
+        if index is None:
+            return None
+        if isinstance(root.owner, bfp.QuantizeOp) and self._is_constant(root.owner.x):
+            return None
+        if index not in self.places:
+            ops = self.grouping.groups[index].ops
+            quantized = [
+                op.out for op in ops if isinstance(op, bfp.QuantizeOp) and not self._is_constant(op.x)
+            ]
+            plain, _ = self._written(self.grouping.groups[index])
+            places = {value: 2 * place for place, value in enumerate(quantized)}
+            self.places[index] = places | {value: 2 * len(places) + at for at, value in enumerate(plain)}
+        return StoredBy(index, self.places[index][root])
+
+    def _is_constant(self, value: SSAValue) -> bool:
+        return isinstance(self.grouping.root(value).owner, CONSTANTS)
+
+    def _walk(self, group: OpGroup, made: set[SSAValue]) -> Walk:
+        walk = walk_of(group.ops, self.grouping.placements)
+        of_steps = all(type(op) in STEPS or isinstance(op, bfp.QuantizeOp) for op in group.ops)
+        if not of_steps or quantizes_filters(group.first):
+            return walk
+        values = [value for value, _ in self._reads(group, made)]
+        follows = follows_of(group.ops, values, self.grouping.placements, self.grouping.root)
+        order = walk_order(group.ops, values, self.grouping.root, self._leaves)
+        return replace(walk, order=order, follows=follows)
+
+    def _fills(self, op: Operation) -> Sequence[BoxCopy]:
+        if not isinstance(op, bfp.ConvLocalGradOp):
+            return ()
+        return fills_of(op, self.grouping.placements.__getitem__)
+
+    def _leaves(self, value: SSAValue, ops: Sequence[Operation]) -> bool:
+        """Whether a group stores a value that it makes."""
+        return any(reader not in ops for reader in self._readers(value))
+
+    def _reads(self, group: OpGroup, made: set[SSAValue]) -> Iterator[tuple[Read, Tensor]]:
+        """What a group reads, and what it is stored as."""
         seen: set[SSAValue] = set()
         for op in group.ops:
-            skipped = 2 if isinstance(op, QUANTIZED) else 0
-            for operand in op.operands[skipped:]:
+            if isinstance(op, lightnorm.BackwardOp):
+                # The numbers of positions and chunks, and the range constant, from a table.
+                yield op, Tensor(RANGE_CONSTANTS, "f32")
+            operands = op.operands[2:] if isinstance(op, QUANTIZED) else op.operands
+            if isinstance(op, lightnorm.InferOp):
+                # Its four vectors are one table.
+                operands = op.operands[:1]
+                yield op, Tensor(NORM_TABLE_ROWS * shape_of(op.out)[1], "f32")
+            if isinstance(op, nn.AveragePoolOp | nn.AveragePoolGradOp):
+                # What the sums of windows are divided by.
+                windows = op.out if isinstance(op, nn.AveragePoolOp) else op.g
+                yield op, Tensor(prod(shape_of(windows)[2:]), "f32")
+            for operand in operands:
                 root = self.grouping.root(operand)
                 if root in made or root in seen or isinstance(root.type, bfp.BlockTensorType):
                     continue
                 seen.add(root)
-                if not (isinstance(root.owner, CONSTANTS) and prod(shape_of(root)) <= 1):
-                    yield self._tensor(root)
+                tensor = self._tensor(root)
+                if isinstance(op, nn.SliceOp | nn.GatherOp) and operand is op.x:
+                    tensor = replace(tensor, elements=prod(shape_of(op.out)))
+                if isinstance(op, nn.GatherOp) and operand is op.indices:
+                    tensor = replace(tensor, of_gather=True)
+                yield root, tensor
 
-    def _writes(self, group: OpGroup) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def _written(self, group: OpGroup) -> tuple[list[SSAValue], list[SSAValue]]:
         """Results that reach DRAM; and those that only quantizations of the group read."""
-        stored: list[Tensor] = []
-        only_quantized: list[Tensor] = []
+        stored: list[SSAValue] = []
+        only_quantized: list[SSAValue] = []
         for op in group.ops:
             if isinstance(op, bfp.QuantizeOp):
                 continue
@@ -140,10 +234,10 @@ class _Extractor:
                 if isinstance(result.type, bfp.BlockTensorType) or not readers:
                     continue
                 if any(reader not in group.ops for reader in readers):
-                    stored.append(self._tensor(result))
+                    stored.append(result)
                 elif any(isinstance(reader, bfp.QuantizeOp) for reader in readers):
-                    only_quantized.append(self._tensor(result))
-        return tuple(stored), tuple(only_quantized)
+                    only_quantized.append(result)
+        return stored, only_quantized
 
     def _readers(self, value: SSAValue) -> Iterator[Operation]:
         """The ops that read ``value``, by its other names too."""
@@ -152,15 +246,21 @@ class _Extractor:
                 yield from self._readers(use.operation.out)
             yield use.operation
 
+    def _box(self, copy: BoxCopy) -> Tensor:
+        return replace(self._tensor(self.grouping.root(copy.source.value)), elements=prod(copy.domain.shape))
+
     def _tensor(self, value: SSAValue) -> Tensor:
+        return Tensor(prod(shape_of(value)), self._storage(value), self._stored_by(value))
+
+    def _result(self, value: SSAValue) -> Tensor:
         return Tensor(prod(shape_of(value)), self._storage(value))
 
     def _storage(self, value: SSAValue) -> Storage:
         if self._of_parameter(value) or isinstance(value.owner, CONSTANTS):
-            return "f32" if PLAIN_FORMATS[_element(value)] == "f32" else _plain(value)
+            return "f32" if PLAIN_FORMATS[_element(value)] == "f32" else plain_storage(value)
         if isinstance(value.owner, Operation) and stored_as_fp10(value):
             return "fp10"
-        return _plain(value)
+        return plain_storage(value)
 
     def _of_parameter(self, value: SSAValue) -> bool:
         """Whether ``value`` is an argument, or made element by element of one with its shape (an update)."""
@@ -187,7 +287,24 @@ class _Extractor:
             mantissa_bits=found.mantissa_bits.data,
             pass_=pass_of(reader),
             of_parameter=self.grouping.root(value) in self.arguments,
+            group_length=max(found.get_tile()),
+            row_length=shape[grouped_dim(op.out)] if isinstance(op, bfp.QuantizeOp) else 1,
         )
+
+
+def _along(op: bfp.QuantizeOp, problem: ContractionProblem) -> Dim | None:
+    """The loop of a contraction whose result ``op`` quantizes that its groups run along."""
+    shape, dim = shape_of(op.x), grouped_dim(op.out)
+    if problem.kind == "matmul":
+        of_matrix: dict[int, Dim] = {len(shape) - 1: "o", len(shape) - 2: "p"}
+        found = of_matrix.get(dim)
+    else:
+        of_image: tuple[Dim, ...] = ("n", "o", "q") if len(shape) == 3 else ("n", "o", "p", "q")
+        found = of_image[dim]
+    if found == "o":
+        return found
+    # A dimension of one element is none of the accumulators'.
+    return found if found is not None and problem.extent(found) == shape[dim] > 1 else None
 
 
 def pass_of(op: Operation) -> Pass:
@@ -198,16 +315,6 @@ def pass_of(op: Operation) -> Pass:
     if isinstance(op, bfp.ConvLocalGradOp):
         return "local_grad"
     return "weight_grad" if isinstance(op, bfp.ConvWeightGradOp) else "forward"
-
-
-def _group_of_quantization(group: OpGroup) -> int | None:
-    axis = 1 if isinstance(group.first, bfp.ConvOp) else -1
-    lengths = [
-        op.out.type.get_tile()[axis]
-        for op in group.ops
-        if isinstance(op, bfp.QuantizeOp) and isinstance(op.out.type, bfp.BlockTensorType)
-    ]
-    return lengths[0] if lengths else None
 
 
 def _phase(group: OpGroup, pass_: Pass) -> Phase:
@@ -224,20 +331,21 @@ def _phase(group: OpGroup, pass_: Pass) -> Phase:
 def _norm(op: Operation) -> Norm | None:
     match op:
         case lightnorm.ForwardOp():
-            return _norm_of(op.x, "lightnorm", "forward")
+            return _norm_of(op.x, "lightnorm", "forward", int(op.num_chunks.value.data))
         case lightnorm.BackwardOp():
-            return _norm_of(op.g, "lightnorm", "backward")
+            return _norm_of(op.g, "lightnorm", "backward", shape_of(op.argmax)[1])
         case train.BatchNormOp():
-            return _norm_of(op.x, "fp32", "forward")
+            return _norm_of(op.x, "fp32", "forward", 1)
         case train.BatchNormGradOp():
-            return _norm_of(op.g, "fp32", "backward")
+            return _norm_of(op.g, "fp32", "backward", 1)
         case _:
             return None
 
 
-def _norm_of(value: SSAValue, kind: NormKind, direction: NormDirection) -> Norm:
+def _norm_of(value: SSAValue, kind: NormKind, direction: NormDirection, chunks: int) -> Norm:
     shape = shape_of(value)
-    return Norm(kind, direction, prod(shape) // shape[1], shape[1])
+    positions = prod(shape) // shape[1]
+    return Norm(kind, direction, positions, shape[1], gcd(positions, chunks))
 
 
 def _layer(op: Operation) -> str:
@@ -251,15 +359,3 @@ def _layer(op: Operation) -> str:
 def _element(value: SSAValue) -> Attribute:
     element: Attribute = value.type.element_type  # type: ignore[attr-defined]
     return element
-
-
-def _plain(value: SSAValue) -> Storage:
-    match PLAIN_FORMATS[_element(value)]:
-        case "i64":
-            return "i64"
-        case "i32":
-            return "i32"
-        case "i1":
-            return "i1"
-        case _:
-            return "result"

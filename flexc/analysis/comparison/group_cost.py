@@ -1,20 +1,25 @@
-"""Cycles, bytes and energy of one group of ops on one machine, in closed form.
+"""Cycles, bytes, instructions and energy of one group of ops on one machine, in closed form.
 
-Engines run side by side, tile by tile: a group takes its slowest engine for all tiles and every other one for
-one tile. Groups follow one another; nothing is fetched ahead for the next one. All machines are counted so.
+A group is one tile program or several; engines run side by side within them and from one to the next
+(:mod:`flexc.cost.pipeline`). All machines are counted so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import ceil
 
-from flexc.analysis.comparison.machines import ContractionCost, Machine, chip_buffer_bytes
-from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, Tensor
-from flexc.cost.clock import dma_cycles
+from flexc.analysis.comparison.group_tiles import norm_tiles, walk_tiles
+from flexc.analysis.comparison.machines import ContractionCost, Machine
+from flexc.analysis.comparison.norm_programs import norm_programs, unit_passes
+from flexc.analysis.comparison.staging import quantized_in_place
+from flexc.analysis.comparison.tile_programs import contraction_programs, copy_programs, walk_program
+from flexc.analysis.comparison.transfers import EngineWork, Results
+from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, StoredBy, Tensor
 from flexc.cost.energy import dram_energy
 from flexc.cost.energy_breakdown import EnergyBreakdown
+from flexc.cost.pipeline import EngineClock, TileProgram
 
 NORM_PASSES = {
     ("lightnorm", "forward"): 2,
@@ -23,18 +28,22 @@ NORM_PASSES = {
     ("fp32", "backward"): 2,
 }
 """How often a batch norm reads its tensors where they do not stay on chip."""
-NORM_VALUES_ON_CHIP = {"forward": 3, "backward": 4}
-"""Tensors of fp32 that a batch norm holds for each position (x, xhat, y; g, xhat and their products)."""
+
+
+UNPLACED = -1
+"""The place of what a group stores only to read it again."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cycles from first load to last store, bytes to and from DRAM, energy: of a group, or of several."""
+    """Cycles, of the cores too, bytes to and from DRAM, energy: of a group alone, or of several together."""
 
     cycles: int = 0
     compute_cycles: int = 0
     dram_bytes: int = 0
     energy: EnergyBreakdown = field(default_factory=EnergyBreakdown)
+    instructions: int = 0
+    """Instructions that the engines execute."""
 
     def __add__(self, other: Cost) -> Cost:
         """One after the other."""
@@ -43,112 +52,136 @@ class Cost:
             self.compute_cycles + other.compute_cycles,
             self.dram_bytes + other.dram_bytes,
             self.energy + other.energy,
+            self.instructions + other.instructions,
         )
 
 
 @dataclass(frozen=True)
-class _Engines:
-    """Cycles at work of all engines but the cores, and bytes each way."""
+class GroupPrograms:
+    """The tile programs of a group in their order, and what they take besides time."""
 
-    read_bytes: int
-    written_bytes: int
-    vector: int
-    converter: int
-    lightnorm: int
+    programs: tuple[TileProgram, ...]
+    compute_cycles: int
+    dram_bytes: int
     energy: EnergyBreakdown
+
+    def cost(self, cycles: int) -> Cost:
+        """The cost of the group, which takes ``cycles``."""
+        instructions = sum(program.instructions for program in self.programs)
+        return Cost(cycles, self.compute_cycles, self.dram_bytes, self.energy, instructions)
+
+    def __add__(self, other: GroupPrograms) -> GroupPrograms:
+        """One after the other."""
+        return GroupPrograms(
+            self.programs + other.programs,
+            self.compute_cycles + other.compute_cycles,
+            self.dram_bytes + other.dram_bytes,
+            self.energy + other.energy,
+        )
 
 
 def group_cost(work: GroupWork, machine: Machine) -> Cost | None:
-    """The cost of a group; None where the machine has nothing to do (a conversion it does without)."""
-    if not work.problems:
-        return _without_contraction(work, machine)
-    contractions = [machine.contraction(problem) for problem in work.problems]
-    whole = machine.quantizes_whole_tensors() or all(one.whole_groups for one in contractions)
-    quantized = _sizes(work.quantized, machine)
-    if quantized and not whole:
-        # The result is stored, read again and converted in a group of its own.
-        apart = GroupWork(work.phase, work.layer, reads=work.stored_unquantized, quantized=work.quantized)
-        alone = _with_contractions(work, machine, contractions, work.stored_unquantized, ())
-        return alone + _plain(apart, machine, work.quantized, ())
-    extra = () if len(quantized) == len(work.quantized) else work.stored_unquantized
-    return _with_contractions(work, machine, contractions, extra, work.quantized)
-
-
-def _without_contraction(work: GroupWork, machine: Machine) -> Cost | None:
-    quantized = _sizes(work.quantized, machine)
-    if work.quantized and not quantized and not work.vector and work.norm is None and not work.writes:
+    """The cost of a group alone; None where the machine has nothing to do."""
+    found = group_programs(work, machine)
+    if found is None:
         return None
-    extra = () if len(quantized) == len(work.quantized) else work.stored_unquantized
-    return _plain(work, machine, work.quantized, extra)
+    clock = EngineClock()
+    clock.run(found.programs, work.number)
+    return found.cost(ceil(clock.cycles))
 
 
-def _plain(
-    work: GroupWork, machine: Machine, quantized: Sequence[BlockOperand], extra: Sequence[Tensor]
-) -> Cost:
-    engines = _engines(work, machine, quantized, extra)
-    system = machine.system
-    tensors = len(work.reads) + len(work.block_reads) + len(work.writes) + len(extra) + len(quantized)
+def group_programs(work: GroupWork, machine: Machine) -> GroupPrograms | None:
+    """What a group runs; None where the machine has nothing to do (a conversion it does without)."""
+    converted = {
+        place: one for place, one in enumerate(work.quantized) if machine.operand_bits(one) is not None
+    }
+    if work.quantized and not (converted or work.problems or work.vector or work.writes or work.norm):
+        return None
+    if not work.problems:
+        # What is not quantized is stored as it is.
+        extra = work.stored_unquantized if len(converted) < len(work.quantized) else ()
+        return _plain(work, machine, _results(work, converted, extra))
+    contractions = [machine.contraction(problem) for problem in work.problems]
+    rows = sum(one.elements for one in work.reads) // (
+        work.problems[0].extent("g") * work.problems[0].extent("o")
+    )
+    in_place = quantized_in_place(work.problems[0], contractions[0], list(converted.values()), rows, machine)
+    apart = {place: one for (place, one), here in zip(converted.items(), in_place, strict=True) if not here}
+    fused = {place: one for place, one in converted.items() if place not in apart}
+    extra = work.stored_unquantized if len(fused) < len(work.quantized) else ()
+    found = _with_contractions(work, machine, contractions, _results(work, fused, extra))
+    for place, operand in apart.items():
+        # The result is stored, read again and converted in a program of its own.
+        read = replace((*work.stored_unquantized, *work.writes)[0], stored_by=StoredBy(work.number, UNPLACED))
+        again = GroupWork(
+            work.phase,
+            work.layer,
+            work.number,
+            reads=(read,),
+            walk=work.converted_apart[place],
+            quantized=(operand,),
+        )
+        found += _plain(again, machine, Results((operand,), (), (2 * place,)))
+    return found
+
+
+def _results(work: GroupWork, quantized: Mapping[int, BlockOperand], extra: Sequence[Tensor]) -> Results:
+    """What a program stores of a group."""
+    first = 2 * len(work.quantized)
+    places = [2 * place for place in quantized] + [first + at for at in range(len(work.writes))]
+    return Results(tuple(quantized.values()), (*work.writes, *extra), (*places, *(UNPLACED for _ in extra)))
+
+
+def _plain(work: GroupWork, machine: Machine, results: Results) -> GroupPrograms:
+    engines = _engines(work, machine, results)
     moved = engines.read_bytes + engines.written_bytes
-    tiles = max(1, ceil(2 * moved / chip_buffer_bytes(system)))
-    busy = [
-        dma_cycles(system, engines.read_bytes, tiles * tensors),
-        dma_cycles(system, engines.written_bytes, tiles * (len(work.writes) + len(quantized))),
-        engines.vector,
-        engines.converter,
-        engines.lightnorm,
-    ]
-    cycles = max(busy) + (sum(busy) - max(busy)) // tiles
-    return Cost(cycles, 0, moved, engines.energy + dram_energy(system, moved))
+    if work.copies:
+        programs = tuple(copy_programs(work, machine))
+    elif work.norm is None:
+        programs = (walk_program(work, machine, engines, results),)
+    else:
+        passes = norm_reads(work.norm, machine)
+        programs = tuple(norm_programs(work, work.norm, machine, engines, passes))
+    return GroupPrograms(programs, 0, moved, engines.energy + dram_energy(machine.system, moved))
 
 
 def _with_contractions(
-    work: GroupWork,
-    machine: Machine,
-    contractions: Sequence[ContractionCost],
-    extra: Sequence[Tensor],
-    quantized: Sequence[BlockOperand],
-) -> Cost:
+    work: GroupWork, machine: Machine, contractions: Sequence[ContractionCost], results: Results
+) -> GroupPrograms:
     """Contractions one after the other, their results stored and worked on as they come."""
-    engines = _engines(work, machine, quantized, extra)
-    system = machine.system
-    tiles = sum(one.tiles for one in contractions)
-    tensors = max(1, len(work.writes) + len(extra) + 2 * len(quantized))
-    store = dma_cycles(system, engines.written_bytes, tiles * tensors)
-    read = dma_cycles(system, engines.read_bytes, tiles * len(work.reads))
+    engines = _engines(work, machine, results)
+    programs = tuple(contraction_programs(work, machine, contractions, engines, results))
     compute = sum(one.compute_cycles for one in contractions)
-    load = sum(one.load_cycles for one in contractions) + read
-    first = contractions[0]
-    head = first.first_load_cycles + first.first_compute_cycles
-    last = store // tiles
-    behind = max(store, engines.vector, engines.converter, engines.lightnorm)
-    cycles = max(
-        first.first_load_cycles + compute + last, load + first.first_compute_cycles + last, head + behind
-    )
-    load_bytes = sum(one.load_bytes for one in contractions)
-    moved = load_bytes + engines.read_bytes + engines.written_bytes
-    energy = sum((one.energy for one in contractions), engines.energy) + dram_energy(system, moved)
-    return Cost(cycles, compute, moved, energy)
+    load_bytes = sum(one.operands.a_bytes + one.operands.b_bytes for one in contractions)
+    # Values of the channels are read again with every sweep over them.
+    load_bytes += engines.read_bytes * sum(one.operands.channel_sweeps for one in contractions)
+    moved = load_bytes + engines.written_bytes
+    energy = sum((one.energy for one in contractions), engines.energy)
+    return GroupPrograms(programs, compute, moved, energy + dram_energy(machine.system, moved))
 
 
-def _engines(
-    work: GroupWork, machine: Machine, quantized: Sequence[BlockOperand], extra: Sequence[Tensor]
-) -> _Engines:
+def _engines(work: GroupWork, machine: Machine, results: Results) -> EngineWork:
     system, table = machine.system, machine.system.energy
-    passes = 1 if work.norm is None else norm_reads(work.norm, machine)
-    read_bits = sum(tensor.elements * machine.tensor_bits(tensor) for tensor in work.reads) * passes
+    if work.walk is not None:
+        elements: Sequence[int] = walk_tiles(work, machine, results.quantized).elements
+    else:
+        elements = [one.elements * tensor_reads(one, work.norm, machine) for one in work.reads]
+    read_bits = sum(
+        count * machine.tensor_bits(tensor) for tensor, count in zip(work.reads, elements, strict=True)
+    )
     read_bits += sum(machine.operand_bits(one) or 0 for one in work.block_reads)
-    written_bits = sum(tensor.elements * machine.tensor_bits(tensor) for tensor in (*work.writes, *extra))
-    sizes = _sizes(quantized, machine)
-    converted = sum(one.elements for one in quantized if machine.operand_bits(one) is not None)
+    written_bits = sum(tensor.elements * machine.tensor_bits(tensor) for tensor in results.plain)
+    written_bits += sum(machine.operand_bits(one) or 0 for one in results.quantized)
+    converted = sum(one.elements for one in results.quantized)
     lane_cycles = sum(
         elements * system.vector_cycles.cycles_of(function) for function, elements in work.vector
     )
     through_unit = work.lightnorm_elements
     if work.norm is not None and work.norm.kind == "lightnorm":
-        through_unit += 2 * work.norm.elements
-    return _Engines(
+        through_unit += work.norm.elements * unit_passes(work, work.norm, system)
+    return EngineWork(
         read_bytes=ceil(read_bits / 8),
-        written_bytes=ceil((written_bits + sum(sizes)) / 8),
+        written_bytes=ceil(written_bits / 8),
         vector=ceil(lane_cycles / system.vector_elements_per_cycle),
         converter=ceil(converted / system.converter_elements_per_cycle),
         lightnorm=ceil(through_unit / system.lightnorm_elements_per_cycle),
@@ -160,13 +193,18 @@ def _engines(
     )
 
 
+def tensor_reads(tensor: Tensor, norm: Norm | None, machine: Machine) -> int:
+    """How often a group reads a tensor: a batch norm those that it passes over as often as it does.
+
+    LightNorm's backward pass needs its own normalized values, of ten bits, for the sums alone.
+    """
+    if norm is None or tensor.elements < norm.elements:
+        return 1
+    if norm.kind == "lightnorm" and norm.direction == "backward" and tensor.storage == "fp10":
+        return 1
+    return norm_reads(norm, machine)
+
+
 def norm_reads(norm: Norm, machine: Machine) -> int:
     """How often a batch norm reads its tensors: once where they stay on chip, all channels together."""
-    held = norm.elements * 4 * NORM_VALUES_ON_CHIP[norm.direction]
-    return 1 if held <= chip_buffer_bytes(machine.system) else NORM_PASSES[norm.kind, norm.direction]
-
-
-def _sizes(operands: Sequence[BlockOperand], machine: Machine) -> list[int]:
-    """Bits of those operands that the machine quantizes."""
-    sizes = (machine.operand_bits(one) for one in operands)
-    return [size for size in sizes if size is not None]
+    return 1 if norm_tiles(norm, machine.system).kept else NORM_PASSES[norm.kind, norm.direction]

@@ -14,6 +14,8 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from flexc.ir import bfp, lightnorm, nn, train
+from flexc.ir.placement import Placement
+from flexc.passes.schedule import argument_placement
 from flexc.passes.scheduling.box_copies import is_box_op
 from flexc.passes.scheduling.filter_quantize_plan import quantizes_filters
 from flexc.passes.scheduling.grouping import (
@@ -24,6 +26,7 @@ from flexc.passes.scheduling.grouping import (
     STANDING_ALONE,
 )
 from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.result_layout import is_alias, result_placement
 from flexc.passes.scheduling.vector_functions import ACCUMULATOR_FUNCTIONS, ELEMENTWISE_FUNCTIONS
 
 BATCH_NORMS = (train.BatchNormOp, train.BatchNormGradOp)
@@ -60,6 +63,8 @@ class OpGrouping:
     index_of: dict[SSAValue, int] = field(default_factory=dict)
     aliases: dict[SSAValue, SSAValue] = field(default_factory=dict)
     """Values that a reshape gives another shape without moving them."""
+    placements: dict[SSAValue, Placement] = field(default_factory=dict)
+    """How every value would lie in DRAM."""
 
     @classmethod
     def of(cls, ops: Sequence[Operation]) -> OpGrouping:
@@ -74,9 +79,16 @@ class OpGrouping:
         return self.aliases.get(value, value)
 
     def _add(self, op: Operation) -> None:
-        if isinstance(op, (ReturnOp, *CONSTANTS)):
+        if isinstance(op, ReturnOp):
             return
-        if isinstance(op, nn.ReshapeOp):
+        for operand in op.operands:
+            if operand not in self.placements:
+                self.placements[operand] = argument_placement(operand)
+        for result in op.results:
+            self.placements[result] = result_placement(result, self.placements)
+        if isinstance(op, CONSTANTS):
+            return
+        if isinstance(op, nn.ReshapeOp) and is_alias(op, self.placements):
             self.aliases[op.out] = self.root(op.x)
             source = self.root(op.x)
             if source in self.index_of:

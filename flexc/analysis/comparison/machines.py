@@ -9,14 +9,16 @@ from typing import Protocol
 
 from flexc.analysis.comparison.workload import BlockOperand, Tensor
 from flexc.cost.area import DatapathArea, baseline_area, flexblock_area
-from flexc.cost.baselines.contraction import baseline_estimate, in_format
+from flexc.cost.baselines.contraction import baseline_estimate, in_format, pooled
 from flexc.cost.baselines.energy import baseline_energy
-from flexc.cost.clock import dma_cycles, estimate
+from flexc.cost.clock import estimate
 from flexc.cost.energy import array_energy
 from flexc.cost.energy_breakdown import EnergyBreakdown
+from flexc.cost.operand_loads import OperandLoads
+from flexc.cost.pipeline import EngineName
+from flexc.ir.mapping import DIMS
 from flexc.ir.placement import PLANE_BITS
 from flexc.mapping.cache import find_mapping
-from flexc.mapping.footprint import holds_whole_groups
 from flexc.mapping.problem import ContractionProblem
 from flexc.target.baseline import Baseline
 from flexc.target.machine import Target
@@ -28,15 +30,15 @@ FP32_BITS = 32
 class ContractionCost:
     """One contraction on one machine, its result apart."""
 
+    engine: EngineName
+    """What computes it: the cores or, on a baseline, the vector unit."""
     compute_cycles: int
-    first_compute_cycles: int
-    load_cycles: int
-    first_load_cycles: int
-    load_bytes: int
-    tiles: int
-    """Tiles of the result."""
-    whole_groups: bool
-    """Whether a tile holds whole groups of the quantization that follows."""
+    operands: OperandLoads
+    core_tile: tuple[int, ...]
+    chip_tile: tuple[int, ...]
+    """Extents of the loop dimensions in the tile of a core, and in that of all cores together."""
+    buffers: Target
+    """The cores and their buffers."""
     energy: EnergyBreakdown
     """Of the array and its buffers."""
 
@@ -65,8 +67,11 @@ class Machine(Protocol):
     def operand_bits(self, operand: BlockOperand) -> int | None:
         """Bits of a whole quantized operand in DRAM, exponents included; None where it is not quantized."""
 
-    def quantizes_whole_tensors(self) -> bool:
-        """Whether quantization needs no groups to lie whole in a tile."""
+    def mantissa_bits(self, operand: BlockOperand) -> int:
+        """Bits of an element of a quantized operand."""
+
+    def group_length(self, operand: BlockOperand) -> int:
+        """Elements that share an exponent; 0 where elements are converted as they come."""
 
 
 @dataclass(frozen=True)
@@ -97,24 +102,26 @@ class FlexBlockMachine:
         """Mantissas and a byte of exponent a group."""
         return operand.elements * operand.mantissa_bits + 8 * operand.groups
 
-    def quantizes_whole_tensors(self) -> bool:
-        """Groups run along channels or images."""
-        return False
+    def mantissa_bits(self, operand: BlockOperand) -> int:
+        """As the policy says."""
+        return operand.mantissa_bits
+
+    def group_length(self, operand: BlockOperand) -> int:
+        """As the policy says."""
+        return operand.group_length
 
 
 @lru_cache(maxsize=1 << 13)
 def _flexblock_contraction(problem: ContractionProblem, target: Target) -> ContractionCost:
     mapping = find_mapping(problem, target)
     found = estimate(problem, mapping, target)
-    chip_g, chip_o = (mapping.tile_of(dim) * mapping.core_factor(dim) for dim in ("g", "o"))
     return ContractionCost(
+        "cores",
         found.compute_cycles,
-        found.first_compute_cycles,
-        found.load_cycles,
-        found.first_load_cycles,
-        found.a_bytes + found.b_bytes,
-        found.stores,
-        bool(holds_whole_groups(problem, chip_g, chip_o)),
+        found.operands,
+        mapping.tile,
+        tuple(mapping.tile_of(dim) * mapping.core_factor(dim) for dim in DIMS),
+        target,
         array_energy(problem, mapping, target, found),
     )
 
@@ -143,24 +150,16 @@ class BaselineMachine:
         """
         formatted = in_format(problem, self.baseline.numerics)
         found = baseline_estimate(formatted, self.baseline, self.system)
-        load_bytes = found.a_bytes + found.b_bytes
-        compute, first = found.compute_cycles, found.first_compute_cycles
+        engine: EngineName = "cores"
+        compute = found.compute_cycles
         energy = baseline_energy(formatted, self.baseline, self.system, found)
         lane_cycles = problem.macs * multiply_add_cycles(self.system)
         on_vector_unit = ceil(lane_cycles / self.system.vector_elements_per_cycle)
         if on_vector_unit < compute:
-            compute, first = on_vector_unit, ceil(on_vector_unit * first / compute)
+            engine, compute = "vector", on_vector_unit
             energy = EnergyBreakdown(vector=lane_cycles * self.system.energy.vector_lane_cycle_pj.value)
-        return ContractionCost(
-            compute,
-            first,
-            dma_cycles(self.system, load_bytes, found.loads),
-            found.first_load_cycles,
-            load_bytes,
-            found.tiles,
-            found.whole_groups,
-            energy,
-        )
+        buffers = pooled(self.system)
+        return ContractionCost(engine, compute, found.operands, found.tile, found.tile, buffers, energy)
 
     def tensor_bits(self, tensor: Tensor) -> int:
         """Results have the baseline's width."""
@@ -175,9 +174,13 @@ class BaselineMachine:
         groups = ceil(operand.elements / numerics.group_length) if numerics.group_length else 0
         return operand.elements * numerics.operand_bits(operand.pass_) + 8 * groups
 
-    def quantizes_whole_tensors(self) -> bool:
-        """Without groups, elements are converted as they come."""
-        return self.baseline.numerics.group_length == 0
+    def mantissa_bits(self, operand: BlockOperand) -> int:
+        """The width of the pass."""
+        return self.baseline.numerics.operand_bits(operand.pass_)
+
+    def group_length(self, operand: BlockOperand) -> int:
+        """The same for every operand."""
+        return self.baseline.numerics.group_length
 
 
 def multiply_add_cycles(system: Target) -> int:

@@ -7,9 +7,10 @@ from math import prod
 
 from xdsl.ir import Operation
 
-from flexc.ir import bfp, nn, train
+from flexc.ir import bfp, lightnorm, nn, train
+from flexc.ir.attributes import literal
 from flexc.passes.scheduling.layout import shape_of
-from flexc.passes.scheduling.vector_functions import elementwise_function
+from flexc.passes.scheduling.vector_functions import activation_function, elementwise_function
 
 ROW_FUNCTIONS: dict[type[Operation], str] = {
     nn.BatchNormOp: "batch_norm",
@@ -30,6 +31,10 @@ BATCH_NORM_BACKWARD = (
     *("sub", "mul", "mul", "sub", "sub", "mul"),
 )
 """An element in two passes: xhat, the sums of g and g xhat; xhat again, both shares taken off, scaled."""
+LIGHTNORM_SUMS = ("mul", "window_add", "window_add")
+LIGHTNORM_GRADIENT = ("sub", "mul")
+LIGHTNORM_BACKWARD = (*LIGHTNORM_SUMS, *LIGHTNORM_GRADIENT)
+"""Beside its unit: an element of the products and both sums; of the gradient, centred and scaled."""
 
 
 def vector_work(op: Operation) -> Iterator[tuple[str, int]]:
@@ -44,17 +49,31 @@ def vector_work(op: Operation) -> Iterator[tuple[str, int]]:
     match op:
         case bfp.ConvOp() | bfp.MatMulOp() if op.bias is not None:
             yield "add", prod(shape_of(op.out))
+        case nn.ExpandOp():
+            yield "copy", prod(shape_of(op.out))
         case nn.MaxPoolOp():
             yield "window_max", prod(shape_of(op.out)) * prod(op.kernel.get_values())
         case nn.AveragePoolOp():
             yield "window_sum", prod(shape_of(op.out)) * prod(op.kernel.get_values())
+            yield "div", prod(shape_of(op.out))
         case nn.MaxPoolGradOp():
-            taps = prod(shape_of(op.g)) * prod(op.kernel.get_values())
-            yield from (("window_argmax", taps), ("add_from_tap", taps))
+            windows, taps = prod(shape_of(op.g)), prod(op.kernel.get_values())
+            yield "window_argmax", windows * taps
+            yield from (("add_from_tap", windows) for _ in range(taps))
         case nn.AveragePoolGradOp():
-            yield "window_add", prod(shape_of(op.g)) * prod(op.kernel.get_values())
+            windows, taps = prod(shape_of(op.g)), prod(op.kernel.get_values())
+            yield "div", windows
+            yield from (("add", windows) for _ in range(taps))
         case nn.GatherGradOp():
             yield "add", prod(shape_of(op.g))
+        case lightnorm.InferOp():
+            parameters = literal(op.activation_parameters)
+            assert isinstance(parameters, tuple)
+            activation = activation_function(op.activation.data, tuple(float(one) for one in parameters))
+            if activation is not None:
+                yield activation.name, prod(shape_of(op.out))
+        case lightnorm.BackwardOp():
+            yield from ((name, prod(shape_of(op.g))) for name in LIGHTNORM_BACKWARD)
         case train.BatchNormOp():
             yield from ((name, prod(shape_of(op.x))) for name in BATCH_NORM_FORWARD)
         case train.BatchNormGradOp():

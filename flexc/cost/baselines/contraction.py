@@ -17,13 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexc.cost.baselines.folds import FoldModel, fold_model
-from flexc.cost.clock import PLANES
-from flexc.cost.operand_traffic import a_sweep, b_sweep
-from flexc.ir.mapping import DIMS, OUTPUT_DIMS, Dim, Factor, Mapping
+from flexc.cost.operand_loads import OperandLoads, operand_loads
+from flexc.ir.mapping import DIMS, Dim, Factor, Mapping
 from flexc.mapping.candidate_costs import transfer_cycles
 from flexc.mapping.capacity import does_not_fit
-from flexc.mapping.footprint import holds_whole_groups
-from flexc.mapping.loops import A_DIMS, B_DIMS, dram_loops, loads_of
 from flexc.mapping.problem import ContractionProblem
 from flexc.mapping.search import ORDERS
 from flexc.mapping.tile_candidates import TileCandidates, tile_candidates
@@ -44,18 +41,9 @@ class BaselineEstimate:
     """How often the array is filled with stationary values, over all tiles."""
     streamed_rows: int
     """Rows of the streamed operand over all folds."""
-    a_bytes: int
-    b_bytes: int
-    loads: int
-    """Transfers from DRAM."""
-    first_load_cycles: int
-    """Cycles until the first tiles of both operands are on chip."""
-    first_compute_cycles: int
-    """Cycles of the array on one tile, on average."""
-    tiles: int
-    """Tiles of the result."""
-    whole_groups: bool
-    """Whether a tile holds whole groups of the quantization that follows."""
+    operands: OperandLoads
+    tile: tuple[int, ...]
+    """Extents of the loop dimensions in a tile."""
 
 
 def pooled(system: Target) -> Target:
@@ -104,22 +92,13 @@ def baseline_estimate(problem: ContractionProblem, baseline: Baseline, system: T
     pipelined = np.maximum(transfers.first_load + compute, np.maximum(transfers.load, transfers.store))
     best = int(np.lexsort((transfers.load, pipelined + transfers.last_store))[0])
     mapping = _mapping(tiles, best, int(transfers.order[best]))
-    loops = dram_loops(problem, mapping)
-    a_loads, b_loads = loads_of(loops, A_DIMS), loads_of(loops, B_DIMS)
-    a_again = a_loads // prod(loop.trips for loop in loops if loop.dim in A_DIMS)
-    b_again = b_loads // prod(loop.trips for loop in loops if loop.dim in B_DIMS)
     return BaselineEstimate(
         macs=problem.macs,
         compute_cycles=int(compute[best]),
         folds=int(folds[best] * _streamed_tiles(problem, tiles)[best]),
         streamed_rows=int(folds[best] * prod(problem.extent(dim) for dim in STREAMED_DIMS)),
-        a_bytes=a_sweep(problem, mapping).total_bytes * a_again,
-        b_bytes=b_sweep(problem, mapping).total_bytes * b_again,
-        loads=PLANES * (a_loads + b_loads) if problem.exponent_bytes else a_loads + b_loads,
-        first_load_cycles=int(transfers.first_load[best]),
-        first_compute_cycles=int(compute[best]) // prod(loop.trips for loop in loops),
-        tiles=prod(loop.trips for loop in loops if loop.dim in OUTPUT_DIMS),
-        whole_groups=bool(holds_whole_groups(problem, mapping.tile_of("g"), mapping.tile_of("o"))),
+        operands=operand_loads(problem, mapping, system),
+        tile=mapping.tile,
     )
 
 

@@ -14,11 +14,15 @@ DIGITS = Task(Network.RESNET, "digits", 10)
 MNIST = Task(Network.RESNET, "mnist", 3)
 MOBILENET_DIGITS = Task(Network.MOBILENET, "digits", 10)
 MOBILENET_MNIST = Task(Network.MOBILENET, "mnist", 3)
+LONGER_MNIST = Task(Network.RESNET, "mnist", 10)
+LONGER_MOBILENET_MNIST = Task(Network.MOBILENET, "mnist", 10)
 RESULT_TASKS = (
     DIGITS,
     MNIST,
+    LONGER_MNIST,
     MOBILENET_DIGITS,
     MOBILENET_MNIST,
+    LONGER_MOBILENET_MNIST,
 )
 LONGER_DIGITS = Task(Network.RESNET, "digits", 30)
 OTHER_RATES = tuple(Task(Network.RESNET, "digits", 10, learning_rate=rate) for rate in (0.02, 0.1))
@@ -100,6 +104,11 @@ def experiments() -> Iterator[Experiment]:
     for task, groups, seeds in (
         (DIGITS, (REFERENCES, EVERYWHERE, AS_NAMED, BROKEN, PARTS), SEEDS),
         (MNIST, (REFERENCES, EVERYWHERE, AS_NAMED), SEEDS),
+        *(
+            (task, (REFERENCES, CORE), (seed,))
+            for seed in SEEDS
+            for task in (LONGER_MOBILENET_MNIST, LONGER_MNIST)
+        ),
         (MOBILENET_DIGITS, (REFERENCES, EVERYWHERE, AS_NAMED, PARTS), SEEDS),
         (MOBILENET_MNIST, (REFERENCES, CORE), SEEDS),
         *((task, (FINE_TUNED,), SEEDS[:1]) for task in CHOICES),

@@ -148,7 +148,8 @@ class Program:
         """What runs when on the target's clock; CompileError FX431 in the bfpsim profile."""
         self._check_maps()
         if self.folder is not None:
-            return Schedule.from_json((self.folder / artefact.SCHEDULE).read_text(encoding="utf-8"))
+            path = self.folder / artefact.SCHEDULE
+            return Schedule.from_json(path.read_text(encoding="utf-8"), str(path))
         return schedule_of(self.graph, self.stream, load_target(self.options.target))
 
     @cached_property

@@ -1,8 +1,8 @@
 """The schedule of a program: what each group of ops does, and when, on the target's clock.
 
 Cycles, bytes and instructions are those of the timing simulation of the instruction stream. The figures of a
-contraction alone (utilization, energy) are closed forms of its mapping. Every rate and energy behind them is
-an assumption of the target. docs/schemas/schedule.json describes the JSON.
+contraction alone are closed forms of its mapping. Every rate and energy behind them is an assumption of the
+target. docs/schemas/schedule.json describes the JSON.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flexc.cost.energy_breakdown import EnergyBreakdown
+from flexc.diagnostics import Place, error
 from flexc.versioned_json import long_versioned_json
 
 SCHEMA = "flexc.schedule"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,6 @@ class ContractionSchedule:
     multiplier_cycles: int
     utilization: float
     limit: str
-    energy_pj: float
     layer: str = ""
     training_pass: str = "forward"
 
@@ -166,6 +167,7 @@ class GroupSchedule:
     read_bytes: int
     written_bytes: int
     instructions: int
+    energy_by_component_pj: EnergyBreakdown
 
     @property
     def cycles(self) -> int:
@@ -174,8 +176,8 @@ class GroupSchedule:
 
     @property
     def energy_pj(self) -> float:
-        """Energy of its contractions, in closed form; that of other engines is left out."""
-        return sum(one.energy_pj for one in self.contractions)
+        """Energy of all its components."""
+        return self.energy_by_component_pj.total
 
     @property
     def label(self) -> str:
@@ -204,20 +206,39 @@ class Schedule:
     read_bytes: int
     written_bytes: int
     instructions: int
+    energy_by_component_pj: EnergyBreakdown
     dram: DramUse
     groups: tuple[GroupSchedule, ...]
 
+    @property
+    def energy_pj(self) -> float:
+        """Energy of the whole program."""
+        return self.energy_by_component_pj.total
+
     def to_json(self) -> str:
         """The text of schedule.json."""
-        return long_versioned_json(SCHEMA, SCHEMA_VERSION, vars(self))
+        return long_versioned_json(SCHEMA, SCHEMA_VERSION, {"assumed": True, **vars(self)})
 
     @classmethod
-    def from_json(cls, text: str) -> Schedule:
-        """The schedule that :meth:`to_json` wrote; KeyError or TypeError for anything else."""
+    def from_json(cls, text: str, file: str = "") -> Schedule:
+        """The schedule that :meth:`to_json` wrote, to ``file`` where there is one.
+
+        Raises CompileError FX514 for one of another version, and KeyError or TypeError for anything else.
+        """
         found: dict[str, Any] = json.loads(text)
-        del found["schema"], found["schema_version"]
+        version = found.pop("schema"), found.pop("schema_version")
+        if version != (SCHEMA, SCHEMA_VERSION):
+            raise error(
+                "FX514",
+                f"the schedule is {version[0]} version {version[1]}; this flexc reads {SCHEMA} version "
+                f"{SCHEMA_VERSION}",
+                place=Place(file),
+                hint="compile the model again with this version",
+            )
+        del found["assumed"]
         groups = tuple(_group(group) for group in found["groups"])
-        return cls(**{**found, "dram": _dram(found["dram"]), "groups": groups})
+        energy = EnergyBreakdown(**found.pop("energy_by_component_pj"))
+        return cls(**{**found, "dram": _dram(found["dram"]), "groups": groups}, energy_by_component_pj=energy)
 
 
 def _dram(found: dict[str, Any]) -> DramUse:
@@ -239,6 +260,7 @@ def _group(found: dict[str, Any]) -> GroupSchedule:
             "engines": {name: EngineSchedule(**use) for name, use in found["engines"].items()},
             "traffic": tuple(TensorTraffic(**one) for one in found["traffic"]),
             "buffers": tuple(BufferUse(**one) for one in found["buffers"]),
+            "energy_by_component_pj": EnergyBreakdown(**found["energy_by_component_pj"]),
         }
     )
 

@@ -13,8 +13,9 @@ from flexc.backends.stream.program import GroupRange, Stream
 from flexc.backends.stream.timeline import GroupTiming, Timeline
 from flexc.backends.stream.timing import simulate
 from flexc.cost.clock import estimate
-from flexc.cost.energy import contraction_energy_pj
+from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.dram_use import dram_use, format_text, node_schedule, quantizations
+from flexc.group_energy import CONTRACTIONS, group_energy
 from flexc.ir import bfp
 from flexc.ir.attributes import SourceAttr
 from flexc.ir.bfp import BlockTensorType
@@ -50,7 +51,6 @@ from flexc.schedule import (
 from flexc.target import Target
 from flexc.target.machine import PeShape
 
-CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
 BUSY_SHARE = 0.5
 """Share of a group's cycles below which the busiest engine does not bound it: dependencies and latency do."""
 
@@ -84,6 +84,7 @@ def schedule_of(graph: Graph, stream: Stream, target: Target) -> Schedule:
         read_bytes=timeline.read_bytes,
         written_bytes=timeline.written_bytes,
         instructions=timeline.instructions,
+        energy_by_component_pj=sum((group.energy_by_component_pj for group in groups), EnergyBreakdown()),
         dram=dram_use(graph, builder.names, builder.placements, target),
         groups=groups,
     )
@@ -157,6 +158,7 @@ class _Builder:
             read_bytes=timing.read_bytes,
             written_bytes=timing.written_bytes,
             instructions=timing.instructions,
+            energy_by_component_pj=group_energy(ops, timing, self.target),
         )
 
     def _contractions(self, op: ContractionOp | ConvGradientOp) -> Iterator[ContractionSchedule]:
@@ -184,7 +186,6 @@ class _Builder:
             multiplier_cycles=problem.macs * shape.multipliers_per_mac,
             utilization=cost.utilization.spatial,
             limit=cost.utilization.limit,
-            energy_pj=contraction_energy_pj(problem, mapping, self.target, cost),
             layer="" if role is None else role.layer.data,
             training_pass="forward" if role is None else role.training_pass.data,
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flexc.backends.stream.box_columns import BoxColumns, Flags, Insides, Integers
 from flexc.backends.stream.compute_columns import ComputeColumns
-from flexc.backends.stream.isa import COMPUTE_DIMS, DIMS, ENGINES, OPCODES, Format, Opcode
+from flexc.backends.stream.isa import COMPUTE_DIMS, DIMS, ENGINES, OPCODES, Engine, Format, Opcode
 from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.backends.stream.transfer_columns import TransferColumns
 from flexc.target.machine import Target
@@ -25,6 +25,7 @@ ENGINE_OF_OPCODE = np.zeros(max(Opcode) + 1, np.int64)
 for _opcode, _spec in OPCODES.items():
     if _spec.engine in ENGINES:
         ENGINE_OF_OPCODE[_opcode] = ENGINES.index(_spec.engine)
+LANED_ENGINES: tuple[Engine, ...] = ("vector", "converter", "lightnorm")
 CUT = np.isin(np.arange(DIMS), [COMPUTE_DIMS.index(d) for d in "gk"])
 """Dimensions of a compute record whose coordinates tell where its segments are cut."""
 
@@ -43,6 +44,8 @@ class CostColumns:
     macs: Integers
     moved_bytes: Integers
     """To or from DRAM."""
+    lane_cycles: Integers
+    """Cycles of the lanes that work, added up; 0 of cores and DMA."""
 
 
 def cost_columns(records: NDArray[Any], trips: Integers, target: Target) -> CostColumns:
@@ -64,6 +67,7 @@ class _Costs:
         self.engine = ENGINE_OF_OPCODE[opcode]
         self.engine[self.multiplies & fp32] = ENGINES.index("vector")
         self.transfers = np.isin(self.engine, [ENGINES.index("dma_in"), ENGINES.index("dma_out")])
+        self.has_lanes: Flags = np.isin(self.engine, [ENGINES.index(name) for name in LANED_ENGINES])
         self.transfer = TransferColumns(records, self.boxes)
         self.compute = ComputeColumns(records, self.on_cores, self.boxes, target)
         self._set_rates(records)
@@ -78,8 +82,9 @@ class _Costs:
         }
         opcode = records["opcode"]
         self.rate: Integers = np.array([rates.get(engine, 1) for engine in ENGINES], np.int64)[self.engine]
-        # The last dimension of statistics is rows of one result.
-        self.rate[opcode == Opcode.STATISTICS] *= self.boxes.count[opcode == Opcode.STATISTICS, 3]
+        # The last dimension of statistics is rows of one result, which an element goes into together.
+        self.rows: Integers = np.where(opcode == Opcode.STATISTICS, self.boxes.count[:, 3], 1)
+        self.rate *= self.rows
         of_function = np.array([target.vector_cycles.cycles_of(one.name) for one in FUNCTIONS], np.int64)
         self.cycles_at_once: Integers = np.ones(len(records), np.int64)
         self.cycles_at_once[opcode == Opcode.SCATTER] = target.vector_cycles.cycles_of("add")
@@ -116,10 +121,12 @@ class _Costs:
                 yield part[first : first + most]
 
     def _costs(self, record: Integers, elements: Integers) -> Integers:
-        """Cycles (of the engines with a rate), MACs and bytes moved [rows, 3]."""
-        costs = np.zeros((len(record), 3), np.int64)
+        """Cycles and lane cycles (of the engines with a rate), MACs and bytes moved [rows, 4]."""
+        costs = np.zeros((len(record), 4), np.int64)
         costs[:, 0] = -(-elements // self.rate[record]) * self.cycles_at_once[record]
         costs[:, 1] = np.where(self.multiplies[record], elements, 0)
+        on_lanes = elements // self.rows[record] * self.cycles_at_once[record]
+        costs[:, 3] = np.where(self.has_lanes[record], on_lanes, 0)
         return costs
 
     def _set_transfers(self, costs: Integers, row: Integers, insides: Insides) -> None:

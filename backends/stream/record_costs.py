@@ -33,12 +33,16 @@ G, K = COMPUTE_DIMS.index("g"), COMPUTE_DIMS.index("k")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one execution: cycles of its engine, MACs (padded taps too), bytes read from and written to DRAM."""
+    """Of one execution: cycles of its engine, MACs (padded taps too), bytes read from and written to DRAM.
+
+    ``lane_cycles`` are the cycles of the lanes that work, added up; 0 of cores and DMA.
+    """
 
     cycles: int
     macs: int = 0
     read_bytes: int = 0
     written_bytes: int = 0
+    lane_cycles: int = 0
 
 
 class RecordCost:
@@ -94,12 +98,21 @@ class RecordCost:
         return self._at_rate(target.vector_elements_per_cycle, cycles)
 
     def _at_rate(self, elements_per_cycle: int, cycles: int) -> Callable[[Inside, Counters], Cost]:
-        return lambda inside, counters: Cost(-(-_elements(inside) // elements_per_cycle) * cycles)
+        def cost(inside: Inside, counters: Counters) -> Cost:
+            elements = _elements(inside)
+            return Cost(-(-elements // elements_per_cycle) * cycles, lane_cycles=elements * cycles)
+
+        return cost
 
     def _of_rows(self, elements_per_cycle: int) -> Callable[[Inside, Counters], Cost]:
         """As :meth:`_at_rate`, the last dimension being rows of one result."""
         rows = self.box.count[-1]
-        return lambda inside, counters: Cost(-(-_elements(inside) // (rows * elements_per_cycle)))
+
+        def cost(inside: Inside, counters: Counters) -> Cost:
+            elements = _elements(inside)
+            return Cost(-(-elements // (rows * elements_per_cycle)), lane_cycles=elements // rows)
+
+        return cost
 
     def _transfer(self, inside: Inside, names: tuple[str, ...], *, read: bool) -> Cost:
         """A DMA transfer: the bits of distinct elements inside, rounded up to bytes."""
@@ -123,7 +136,7 @@ class RecordCost:
 
     def _fp32_product(self, inside: Inside) -> Cost:
         macs = _elements(inside)
-        return Cost(-(-macs // self.target.vector_elements_per_cycle), macs)
+        return Cost(-(-macs // self.target.vector_elements_per_cycle), macs, lane_cycles=macs)
 
     def _compute(self, inside: Inside, counters: Counters) -> Cost:
         tile = CoreTile(self.record, self.target)

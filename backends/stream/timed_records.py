@@ -23,9 +23,10 @@ TIMED = [opcode for opcode, spec in OPCODES.items() if spec.engine != "control"]
 
 @dataclass(frozen=True)
 class Work:
-    """What executions do together; ``busy`` are the cycles of each of ``ENGINES``."""
+    """What executions do together; ``busy`` and ``lane_cycles`` are those of each of ``ENGINES``."""
 
     busy: list[int]
+    lane_cycles: list[int]
     macs: int
     read_bytes: int
     written_bytes: int
@@ -49,6 +50,7 @@ class TimedRecords:
         engines = self.engine[:, np.newaxis] == np.arange(len(ENGINES))
         columns = [
             *(engines * self._over_executions(costs.cycles)[:, np.newaxis]).T,
+            *(engines * self._over_executions(costs.lane_cycles)[:, np.newaxis]).T,
             self._over_executions(costs.macs),
             np.where(engines[:, ENGINES.index("dma_in")], self.moved_bytes, 0),
             np.where(engines[:, ENGINES.index("dma_out")], self.moved_bytes, 0),
@@ -71,8 +73,9 @@ class TimedRecords:
         before, after = (
             self._work_before[bisect_left(self._indices, record)] for record in (first_record, end_record)
         )
-        *busy, macs, read_bytes, written_bytes, executions = map(sub, after, before)
-        return Work(busy, macs, read_bytes, written_bytes, executions)
+        *of_engines, macs, read_bytes, written_bytes, executions = map(sub, after, before)
+        busy, lane_cycles = of_engines[: len(ENGINES)], of_engines[len(ENGINES) :]
+        return Work(busy, lane_cycles, macs, read_bytes, written_bytes, executions)
 
     def cycles_in_order(self) -> list[Iterator[int]]:
         """For each record the cycles that its executions take, in their order."""

@@ -10,11 +10,16 @@ from flexc.backends.stream.isa import Engine
 
 @dataclass(frozen=True)
 class EngineUse:
-    """One engine over a stretch of the program: first start, last end, and cycles at work between."""
+    """One engine over a stretch of the program: first start, last end, and cycles at work between.
+
+    ``lane_cycles`` are those of the lanes that work, added up: elements, each times the cycles that it takes
+    a lane. 0 of cores and DMA.
+    """
 
     start: int
     end: int
     busy: int
+    lane_cycles: int
 
 
 @dataclass(frozen=True)

@@ -236,8 +236,10 @@ def _timeline(stream: Stream, tree: list[Node], timed: TimedRecords, observe: Ob
 def _group_timing(group: GroupRange, simulation: _Simulation, work: Work) -> GroupTiming:
     """The timing of a group that has just run."""
     uses = {
-        name: EngineUse(first, free, busy)
-        for name, first, free, busy in zip(ENGINES, simulation.first, simulation.free, work.busy, strict=True)
+        name: EngineUse(first, free, busy, lanes)
+        for name, first, free, busy, lanes in zip(
+            ENGINES, simulation.first, simulation.free, work.busy, work.lane_cycles, strict=True
+        )
         if first >= 0
     }
     return GroupTiming(

@@ -56,6 +56,7 @@ class _Statistics:
         self.first = [-1] * len(ENGINES)
         self.last = [0] * len(ENGINES)
         self.busy = [0] * len(ENGINES)
+        self.lane_cycles = [0] * len(ENGINES)
         self.macs = self.read_bytes = self.written_bytes = self.instructions = 0
 
 
@@ -192,6 +193,7 @@ class _Simulation:
                 statistics.first[engine] = start
             statistics.last[engine] = end
             statistics.busy[engine] += cost.cycles
+            statistics.lane_cycles[engine] += cost.lane_cycles
             statistics.macs += cost.macs
             statistics.read_bytes += cost.read_bytes
             statistics.written_bytes += cost.written_bytes
@@ -239,7 +241,7 @@ def simulate(stream: Stream, target: Target, observe: Observer | None = None) ->
 
 def _group_timing(found: _Statistics, index: int, label: str) -> GroupTiming:
     engines = {
-        name: EngineUse(found.first[place], found.last[place], found.busy[place])
+        name: EngineUse(found.first[place], found.last[place], found.busy[place], found.lane_cycles[place])
         for place, name in enumerate(ENGINES)
         if found.first[place] >= 0
     }

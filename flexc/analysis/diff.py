@@ -9,22 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.schedule import GroupSchedule, Schedule
 
 
 @dataclass(frozen=True)
 class PartCost:
-    """One side of a row: cycles from first start to last end, added up over its groups, and DRAM bytes.
-
-    ``energy_pj`` is that of its contractions, in closed form; converter, vector and LightNorm unit are not
-    in it.
-    """
+    """One side of a row, added up over its groups: cycles from first start to last end, bytes, energy."""
 
     formats: tuple[str, ...]
     mappings: tuple[str, ...]
     cycles: int
     dram_bytes: int
     energy_pj: float
+    energy_by_component_pj: EnergyBreakdown
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class Total:
     read_bytes: int
     written_bytes: int
     energy_pj: float
+    energy_by_component_pj: EnergyBreakdown
     instructions: int
 
 
@@ -91,12 +90,14 @@ def _parts(schedule: Schedule) -> dict[tuple[str, str], PartCost]:
 def _cost(groups: Iterable[GroupSchedule]) -> PartCost:
     groups = tuple(groups)
     contractions = [one for group in groups for one in group.contractions]
+    energy = sum((group.energy_by_component_pj for group in groups), EnergyBreakdown())
     return PartCost(
         formats=tuple(" x ".join(one.formats) for one in contractions),
         mappings=tuple(one.mapping for one in contractions),
         cycles=sum(group.cycles for group in groups),
         dram_bytes=sum(group.read_bytes + group.written_bytes for group in groups),
-        energy_pj=sum(group.energy_pj for group in groups),
+        energy_pj=energy.total,
+        energy_by_component_pj=energy,
     )
 
 
@@ -108,6 +109,7 @@ def _total(schedule: Schedule) -> Total:
         macs=schedule.macs,
         read_bytes=schedule.read_bytes,
         written_bytes=schedule.written_bytes,
-        energy_pj=sum(group.energy_pj for group in schedule.groups),
+        energy_pj=schedule.energy_pj,
+        energy_by_component_pj=schedule.energy_by_component_pj,
         instructions=schedule.instructions,
     )

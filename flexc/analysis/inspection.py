@@ -11,10 +11,13 @@ from enum import StrEnum
 from math import ceil
 
 from flexc.backends.stream.isa import ENGINES
+from flexc.cost.energy_breakdown import COMPONENT_WORDS, COMPONENTS, EnergyBreakdown
 from flexc.diagnostics import error
 from flexc.schedule import ContractionSchedule, GroupSchedule, Schedule
 
 TIMELINE_COLUMNS = 72
+PARTS_OF_A_LINE = 4
+"""Components of an energy that stand in one line."""
 SHADES = " .:-=+*#"
 """How busy an engine is in a column of the timeline, from idle to all the time."""
 
@@ -49,7 +52,9 @@ CSV_COLUMNS = (
     "read_bytes",
     "written_bytes",
     "energy_pj",
+    *(f"{component}_pj" for component in COMPONENTS),
     "instructions",
+    "assumed_target",
 )
 
 
@@ -95,6 +100,13 @@ def ranked(schedule: Schedule, order: GroupOrder, count: int | None) -> Schedule
     return replace(schedule, groups=tuple(groups[:count]))
 
 
+def assumption(schedule: Schedule) -> str:
+    """What all cycles, bytes and energies of a schedule rest on."""
+    return (
+        f"target {schedule.target}, {schedule.clock_mhz:g} MHz: every rate, size and energy of it is assumed"
+    )
+
+
 def summary(schedule: Schedule) -> list[str]:
     """Totals of the program."""
     busy = ", ".join(
@@ -103,13 +115,13 @@ def summary(schedule: Schedule) -> list[str]:
         if schedule.cycles
     )
     return [
-        f"target {schedule.target}, {schedule.clock_mhz:g} MHz: every rate, size and energy of it is assumed",
+        assumption(schedule),
         f"{schedule.cycles:,} cycles ({schedule.milliseconds:.3f} ms), {schedule.macs:,} MACs, "
         f"{schedule.instructions:,} instructions",
         f"utilization of the multipliers: {schedule.spatial_utilization:.1%} while the cores compute, "
         f"{schedule.end_to_end_utilization:.1%} of all cycles",
         f"DRAM: {byte_text(schedule.read_bytes)} read, {byte_text(schedule.written_bytes)} written",
-        f"energy of contractions: {energy_text(sum(group.energy_pj for group in schedule.groups))}",
+        *energy_lines("energy: ", schedule.energy_by_component_pj),
         f"engines at work: {busy}",
         f"groups are limited by: {_limits(schedule)}",
     ]
@@ -159,7 +171,7 @@ def csv_text(schedule: Schedule) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for group in schedule.groups:
-        writer.writerow(_csv_row(group))
+        writer.writerow((*_csv_row(group), schedule.target))
     return text.getvalue()
 
 
@@ -177,8 +189,25 @@ def _csv_row(group: GroupSchedule) -> Iterator[object]:
     yield f"{spatial_utilization(group.contractions):.4f}" if group.contractions else ""
     yield f"{group.end_to_end_utilization:.4f}" if group.contractions else ""
     yield from (group.limit, group.read_bytes, group.written_bytes)
-    yield f"{group.energy_pj:.1f}" if group.contractions else ""
+    yield f"{group.energy_pj:.1f}"
+    yield from (f"{energy:.1f}" for energy in group.energy_by_component_pj.by_component().values())
     yield group.instructions
+
+
+def energy_lines(label: str, energy: EnergyBreakdown) -> list[str]:
+    """A total behind ``label``, and what each component takes of it, in two lines where many do."""
+    parts = [
+        f"{COMPONENT_WORDS[name]} {energy_text(part)}" for name, part in energy.by_component().items() if part
+    ]
+    first = f"{label}{energy_text(energy.total)}"
+    if not parts:
+        return [first]
+    if len(parts) <= PARTS_OF_A_LINE:
+        return [f"{first}: {', '.join(parts)}"]
+    return [
+        f"{first}: {', '.join(parts[:PARTS_OF_A_LINE])},",
+        f"{'':<{len(label)}}{', '.join(parts[PARTS_OF_A_LINE:])}",
+    ]
 
 
 def energy_text(picojoules: float) -> str:

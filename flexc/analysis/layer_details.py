@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flexc.analysis.inspection import byte_text, energy_text
+from flexc.analysis.inspection import byte_text, energy_lines
 from flexc.schedule import ContractionSchedule, GroupSchedule, LoopLevel
 
 UNITS = {"core": "cores", "PE": "PEs of a core", "unit": "units of a PE", "lane": "lanes of a unit"}
@@ -23,6 +23,7 @@ def details(group: GroupSchedule) -> list[str]:
         "  engines     "
         + ", ".join(f"{engine} {use.busy_cycles:,}" for engine, use in group.engines.items())
         + " cycles",
+        *energy_lines("  energy      ", group.energy_by_component_pj),
     ]
     for contraction in group.contractions:
         lines += _contraction(contraction, group)
@@ -54,7 +55,6 @@ def _contraction(contraction: ContractionSchedule, group: GroupSchedule) -> list
         f"  problem     {extents or 'all extents 1'}: {contraction.macs:,} MACs",
         f"  utilization {contraction.utilization:.1%} while the cores compute (loses most: "
         f"{contraction.limit}), {group.end_to_end_utilization:.1%} of the group's cycles",
-        f"  energy      {energy_text(contraction.energy_pj)}",
         f"  mapping     {streamed} streams, {held} is held; parallel: side by side",
         *loop_nest(contraction),
     ]

@@ -15,12 +15,13 @@ from flexc.analysis.value_diff import Parting, ValueDifference, value_difference
 from flexc.array_files import read_npz
 from flexc.cli.progress import working
 from flexc.cli.text_table import table_lines
+from flexc.cost.energy_breakdown import COMPONENT_WORDS, COMPONENTS
 from flexc.options import CompileOptions
 from flexc.program import load
 from flexc.versioned_json import finite_or_none, versioned_json
 
 SCHEMA = "flexc.diff"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ABSENT = "-"
 Number = TypeVar("Number", int, float)
 
@@ -37,7 +38,7 @@ Number = TypeVar("Number", int, float)
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 def diff(a: Path, b: Path, input_path: Path | None, show_all: bool, mappings: bool, as_json: bool) -> None:
     """Show what the artefacts in the folders A and B have different: options, and by layer and in total the
-    formats, mappings, cycles, DRAM bytes and energy of contractions. All rates and energies behind them are
+    formats, mappings, cycles, DRAM bytes and energy. All rates and energies behind them are
     assumptions of the targets.
 
     \b
@@ -86,6 +87,7 @@ def _json(
     if parting is not None:
         parting |= {name: finite_or_none(parting[name]) for name in ("a_value", "b_value")}
     content = {
+        "assumed": True,
         "options": {name: {"a": left, "b": right} for name, (left, right) in options.items()},
         "a": asdict(found.a),
         "b": asdict(found.b),
@@ -100,7 +102,8 @@ def _lines(
 ) -> list[str]:
     rows = [[name, str(left), str(right), ""] for name, (left, right) in options.items()]
     lines = table_lines(("", "a", "b", "b / a"), [*rows, *_total_rows(found.a, found.b)], numbers=3)
-    lines.append("every rate, size and energy behind these is an assumption of the targets")
+    targets = " and ".join(dict.fromkeys((found.a.target, found.b.target)))
+    lines.append(f"every rate, size and energy behind these is assumed of {targets}")
     shown = found.parts if show_all else found.differing
     if shown:
         header = ("layer", "part", "formats a", "formats b", "mapping")
@@ -118,6 +121,8 @@ def _total_rows(a: Total, b: Total) -> list[list[str]]:
     def row(name: str, left: Number, right: Number, text: Callable[[Number], str]) -> list[str]:
         return [name, text(left), text(right), f"{right / left:.3f}" if left else ABSENT]
 
+    left, right = (total.energy_by_component_pj.by_component() for total in (a, b))
+    energies = {name: (left[name], right[name]) for name in COMPONENTS}
     return [
         ["target", a.target, b.target, ""],
         row("cycles", a.cycles, b.cycles, "{:,}".format),
@@ -125,7 +130,12 @@ def _total_rows(a: Total, b: Total) -> list[list[str]]:
         row("MACs", a.macs, b.macs, "{:,}".format),
         row("DRAM read", a.read_bytes, b.read_bytes, byte_text),
         row("DRAM written", a.written_bytes, b.written_bytes, byte_text),
-        row("energy of contractions", a.energy_pj, b.energy_pj, _energy),
+        row("energy", a.energy_pj, b.energy_pj, _energy),
+        *(
+            row(f"  {COMPONENT_WORDS[name]}", *parts, _energy)
+            for name, parts in energies.items()
+            if any(parts)
+        ),
         row("instructions", a.instructions, b.instructions, "{:,}".format),
     ]
 
@@ -148,8 +158,8 @@ def _row(part: PartDifference) -> list[str]:
 def _cells(cost: PartCost | None) -> tuple[str, str, str, str]:
     if cost is None:
         return ABSENT, ABSENT, ABSENT, ABSENT
-    energy = _energy(cost.energy_pj) if cost.formats else ""
-    return "; ".join(dict.fromkeys(cost.formats)), f"{cost.cycles:,}", byte_text(cost.dram_bytes), energy
+    formats = "; ".join(dict.fromkeys(cost.formats))
+    return formats, f"{cost.cycles:,}", byte_text(cost.dram_bytes), _energy(cost.energy_pj)
 
 
 def _mapping_lines(part: PartDifference) -> list[str]:

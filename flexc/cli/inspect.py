@@ -13,6 +13,7 @@ from rich.table import Table
 
 from flexc.analysis.inspection import (
     GroupOrder,
+    assumption,
     byte_text,
     csv_text,
     energy_text,
@@ -49,8 +50,8 @@ PIPE_WIDTH = 180
 @click.option(
     "--sort", "order", type=click.Choice([one.value for one in GroupOrder]), default=GroupOrder.RUN.value,
     show_default=True,
-    help="Groups in the order in which they run, or those with the most cycles, DRAM bytes, MACs, or energy "
-    "of contractions first.",
+    help="Groups in the order in which they run, or those with the most cycles, energy, DRAM bytes or MACs "
+    "first.",
 )  # fmt: skip
 @click.option("--kept", is_flag=True, help="Only list what a training step keeps for its backward pass.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N groups.")
@@ -89,6 +90,7 @@ def inspect_command(
     elif chosen == "csv":
         click.echo(csv_text(schedule), nl=False)
     elif layer_name is not None:
+        click.echo(assumption(whole))
         for group in schedule.groups:
             click.echo("\n".join(details(group)))
     else:
@@ -135,7 +137,7 @@ def _show(schedule: Schedule, whole: Schedule, order: GroupOrder) -> None:
     total_label = (
         "total" if len(schedule.groups) == len(whole.groups) else f"total of all {len(whole.groups)} groups"
     )
-    energy = energy_text(sum(group.energy_pj for group in whole.groups))
+    energy = energy_text(whole.energy_pj)
     table.add_row(
         "", total_label, *([""] * (len(table.columns) - 12)), *total, *utilization, "", moved, energy
     )
@@ -151,7 +153,6 @@ def _part_row(groups: Sequence[GroupSchedule]) -> list[str]:
         for engine, use in group.engines.items():
             busy[engine] = busy.get(engine, 0) + use.busy_cycles
     macs = f"{found.macs:,}" if found.macs else ""
-    energy = energy_text(found.energy_pj) if found.macs else ""
     moved = byte_text(found.moved_bytes)
     return [
         "",
@@ -165,7 +166,7 @@ def _part_row(groups: Sequence[GroupSchedule]) -> list[str]:
         "",
         "",
         moved,
-        energy,
+        energy_text(found.energy_pj),
     ]
 
 
@@ -191,7 +192,7 @@ def _row(group: GroupSchedule, *, with_pass: bool) -> list[str]:
         end_to_end,
         group.limit,
         byte_text(group.read_bytes + group.written_bytes),
-        energy_text(group.energy_pj) if group.contractions else "",
+        energy_text(group.energy_pj),
     ]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from math import prod, sqrt
 
-from flexc.cost.clock import Estimate
+from flexc.cost.clock import Estimate, estimate
 from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.cost.tile_cycles import STREAMED_OUTPUTS, chain_factor
-from flexc.ir.mapping import Mapping
+from flexc.ir.mapping import DIMS, Factor, Mapping
 from flexc.mapping.problem import ContractionProblem
-from flexc.target.machine import Target
+from flexc.target.machine import BITS_PER_MULTIPLIER, Target
 
 SRAM_REFERENCE_BYTES = 8 * 1024
 WORD_BITS = 32
@@ -67,11 +67,31 @@ def dram_energy(target: Target, transferred_bytes: int) -> EnergyBreakdown:
     return EnergyBreakdown(dram=bits * target.dram_pj_per_bit, buffers=bits * per_bit)
 
 
+def lane_energy(
+    target: Target, *, vector_cycles: float = 0, converted: float = 0, through_lightnorm: float = 0
+) -> EnergyBreakdown:
+    """Engines beside the cores: cycles of vector lanes, elements quantized, elements through LightNorm."""
+    table = target.energy
+    return EnergyBreakdown(
+        vector=vector_cycles * table.vector_lane_cycle_pj.value,
+        converters=converted * table.converter_element_pj.value,
+        lightnorm=through_lightnorm * table.lightnorm_element_pj.value,
+    )
+
+
+def dequantization_energy(elements: int, bits: int, target: Target) -> EnergyBreakdown:
+    """A core that multiplies each of ``elements`` by a streamed 1 of four bits, traffic with DRAM apart."""
+    extents = tuple(elements if dim == "p" else 1 for dim in DIMS)
+    problem = ContractionProblem("matmul", extents, bits, BITS_PER_MULTIPLIER, 1, 1)
+    mapping = Mapping("b", Factor("k", 1), Factor("g", 1), (), (), extents, DIMS)
+    return array_energy(problem, mapping, target, estimate(problem, mapping, target))
+
+
 def array_energy(
-    problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
+    problem: ContractionProblem, mapping: Mapping, target: Target, cost: Estimate
 ) -> EnergyBreakdown:
     """:func:`contraction_energy` by component, traffic with DRAM apart."""
-    found = contraction_energy(problem, mapping, target, estimate)
+    found = contraction_energy(problem, mapping, target, cost)
     return EnergyBreakdown(
         multipliers=found.multipliers,
         adders=found.integer_adders + found.integer_accumulators + found.fp32_adders,
@@ -81,14 +101,14 @@ def array_energy(
 
 
 def contraction_energy_pj(
-    problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
+    problem: ContractionProblem, mapping: Mapping, target: Target, cost: Estimate
 ) -> float:
     """All the energy of one contraction, as :func:`contraction_energy` counts it."""
-    return contraction_energy(problem, mapping, target, estimate).total
+    return contraction_energy(problem, mapping, target, cost).total
 
 
 def contraction_energy(
-    problem: ContractionProblem, mapping: Mapping, target: Target, estimate: Estimate
+    problem: ContractionProblem, mapping: Mapping, target: Target, cost: Estimate
 ) -> ContractionEnergy:
     """Multiplies, adds, registers, buffers and DRAM of one contraction.
 
@@ -102,7 +122,7 @@ def contraction_energy(
     outputs = [pe for pe in mapping.pes if pe.role == "outputs"]
     sharing_held = prod(pe.factor for pe in outputs if pe.dim in streamed_only)
     sharing_line = prod(pe.factor for pe in outputs if pe.dim not in streamed_only and pe.dim != "g")
-    lines = estimate.compute.streamed_lines * cores
+    lines = cost.compute.streamed_lines * cores
     interleaved = min(target.integer_accumulators, prod(mapping.tile_of(dim) for dim in streamed_only))
     line_bits = lines * apart * target.line_bits_per_pe
     held_bits = lines / interleaved * apart * shape.held_bits
@@ -114,7 +134,7 @@ def contraction_energy(
     streamed, held = ("a", "b") if mapping.stream == "a" else ("b", "a")
     buffers = {"a": target.operand_buffer_bytes, "b": target.held_buffer_bytes}
     register = target.energy.register_pj_per_bit.value
-    transfers = dram_energy(target, estimate.dma_bytes)
+    transfers = dram_energy(target, cost.dma_bytes)
     return ContractionEnergy(
         multipliers=problem.macs * multiply_pj(target, problem.a_bits, problem.b_bits),
         integer_adders=problem.macs * target.energy.int32_add_pj.value,

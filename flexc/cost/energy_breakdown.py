@@ -26,6 +26,10 @@ class EnergyBreakdown:
         parts: tuple[float, ...] = astuple(self)
         return sum(parts)
 
+    def by_component(self) -> dict[str, float]:
+        """Energy by the name of its component, in the order of the fields."""
+        return {name: getattr(self, name) for name in COMPONENTS}
+
     def __add__(self, other: EnergyBreakdown) -> EnergyBreakdown:
         """Both works."""
         # Spelled out: sums over thousands of groups spend their time here.
@@ -42,3 +46,14 @@ class EnergyBreakdown:
 
 
 COMPONENTS: tuple[str, ...] = tuple(each.name for each in fields(EnergyBreakdown))
+COMPONENT_WORDS = {
+    "multipliers": "multipliers",
+    "adders": "adders",
+    "lines": "operand and weight lines",
+    "buffers": "buffers",
+    "dram": "DRAM",
+    "converters": "converter",
+    "vector": "vector unit",
+    "lightnorm": "LightNorm unit",
+}
+"""What a reader calls the components."""

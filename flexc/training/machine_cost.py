@@ -9,7 +9,6 @@ from flexc.diagnostics import CompileError
 from flexc.ir.program import Graph
 from flexc.passes.manager import run_pipeline
 from flexc.passes.pipelines import machine_pipeline
-from flexc.program import UNORDERED
 from flexc.scheduling import schedule_of
 from flexc.target import load_target
 from flexc.training.step import StepPrograms
@@ -17,13 +16,10 @@ from flexc.training.step import StepPrograms
 
 @dataclass(frozen=True)
 class MachineCost:
-    """Cycles of a program, and the energy of its contractions in pJ.
-
-    The energy is None where contractions are left in fp32: nothing is assumed of theirs.
-    """
+    """Cycles of a program, and its energy in pJ."""
 
     cycles: int
-    energy_pj: float | None
+    energy_pj: float
 
 
 def machine_cost(graph: Graph, target_name: str) -> MachineCost | None:
@@ -39,10 +35,7 @@ def machine_cost(graph: Graph, target_name: str) -> MachineCost | None:
     except CompileError:
         return None
     schedule = schedule_of(mapped, emit_stream(mapped, target), target)
-    if any(isinstance(op, UNORDERED) for op in mapped.main.body.block.ops):
-        return MachineCost(schedule.cycles, None)
-    energy = sum(one.energy_pj for group in schedule.groups for one in group.contractions)
-    return MachineCost(schedule.cycles, energy)
+    return MachineCost(schedule.cycles, schedule.energy_pj)
 
 
 def cost_of_step(programs: StepPrograms, target_name: str) -> MachineCost | None:
@@ -54,7 +47,4 @@ def cost_of_step(programs: StepPrograms, target_name: str) -> MachineCost | None
     if update is None:
         return None
     count = programs.micro_batches
-    cycles = count * main.cycles + update.cycles
-    if main.energy_pj is None or update.energy_pj is None:
-        return MachineCost(cycles, None)
-    return MachineCost(cycles, count * main.energy_pj + update.energy_pj)
+    return MachineCost(count * main.cycles + update.cycles, count * main.energy_pj + update.energy_pj)

@@ -185,8 +185,7 @@ class _Run:
         sums.add_errors(errors_by_class(result.measured))
         if self.cost is not None:
             sums.machine_cycles = (sums.machine_cycles or 0) + self.cost.cycles
-            if self.cost.energy_pj is not None:
-                sums.machine_energy_pj = (sums.machine_energy_pj or 0.0) + self.cost.energy_pj
+            sums.machine_energy_pj = (sums.machine_energy_pj or 0.0) + self.cost.energy_pj
 
     def _decide(self, control: PrecisionController, result: StepResult) -> None:
         control.observe(result.signals)

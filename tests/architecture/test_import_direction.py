@@ -22,7 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"importer", "precision", "target", "mapping", "cost", "datasets"}),
     frozenset({"passes"}),
     frozenset({"backends"}),
-    frozenset({"artefact", "api", "program", "schedule", "scheduling", "dram_use"}),
+    frozenset({"artefact", "api", "program", "schedule", "scheduling", "dram_use", "group_energy"}),
     frozenset({"analysis", "exporter", "training"}),
     frozenset({"cli"}),
 )
@@ -38,6 +38,7 @@ SAME_LAYER = {
     ("program", "scheduling"),
     ("scheduling", "schedule"),
     ("scheduling", "dram_use"),
+    ("scheduling", "group_energy"),
     ("dram_use", "schedule"),
     ("analysis", "training"),
     ("tensor_spec", "diagnostics"),

@@ -61,9 +61,12 @@ def test_formats_mappings_cycles_and_bytes_side_by_side(folder: Path) -> None:
     assert conv.a.mappings != conv.b.mappings
     assert conv.b.dram_bytes < conv.a.dram_bytes
     for side, schedule in ((found.a, a), (found.b, b)):
-        assert side.energy_pj == sum(one.energy_pj for group in schedule.groups for one in group.contractions)
+        assert side.energy_by_component_pj == schedule.energy_by_component_pj
+        assert side.energy_pj == schedule.energy_pj
     counted = [part.a.dram_bytes for part in found.parts if part.a is not None]
     assert sum(counted) == a.read_bytes + a.written_bytes
+    spent = [part.a.energy_pj for part in found.parts if part.a is not None]
+    assert sum(spent) == pytest.approx(a.energy_pj)
 
 
 def test_parts_of_one_side_alone_come_last(folder: Path) -> None:
@@ -107,7 +110,7 @@ def test_the_table_shows_both_mappings_on_request(folder: Path) -> None:
     assert found.startswith(plain)
     assert "block.conv2, forward\n  a: stream b, lane [k 12]" in found
     assert "\n  b: stream b, lane [k 24]" in found
-    assert "every rate, size and energy behind these is an assumption of the targets" in plain
+    assert "every rate, size and energy behind these is assumed of flexblock\n" in plain
 
 
 @pytest.mark.parametrize("flip", [1, 1 << 31, 1 << 23 | 1])

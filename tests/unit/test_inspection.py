@@ -20,6 +20,7 @@ from flexc.analysis.inspection import (
     timeline,
 )
 from flexc.analysis.layer_details import details
+from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.diagnostics import CompileError
 from flexc.schedule import (
     BufferUse,
@@ -57,6 +58,7 @@ def group(index: int, engines: Mapping[str, tuple[int, int, int]], *names: str) 
         read_bytes=1024,
         written_bytes=1536,
         instructions=4,
+        energy_by_component_pj=EnergyBreakdown(dram=2e6, vector=5e4),
     )
 
 
@@ -73,6 +75,7 @@ def schedule(cycles: int, *groups: GroupSchedule) -> Schedule:
         read_bytes=3000,
         written_bytes=2000,
         instructions=sum(one.instructions for one in groups),
+        energy_by_component_pj=sum((one.energy_by_component_pj for one in groups), EnergyBreakdown()),
         dram=DramUse(8 * 2**30, 4096, 1024, ()),
         groups=groups,
     )
@@ -93,7 +96,6 @@ def contraction(multiplier_cycles: int, utilization: float) -> ContractionSchedu
         multiplier_cycles=multiplier_cycles,
         utilization=utilization,
         limit="lanes",
-        energy_pj=1.0,
     )
 
 

@@ -13,17 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 import flexc
-from flexc.analysis.comparison.machines import FlexBlockMachine
-from flexc.analysis.comparison.model_cost import model_cost
-from flexc.analysis.comparison.models import load_compared_model
-from flexc.analysis.energy_breakdown import COMPONENTS, energy_breakdown, mappings_by_group
+from flexc.analysis.inspection import energy_text
 from flexc.analysis.report.page import report_page, script_json
 from flexc.analysis.roofline import roofline_of
 from flexc.cli import main
-from flexc.cost.clock import estimate
-from flexc.cost.energy import dram_energy
 from flexc.diagnostics import CompileError
-from flexc.options import BatchNorm
 from flexc.program import Program
 from flexc.target import load_target
 from flexc.training.metrics import EpochMetrics, read_epochs, write_tables
@@ -32,8 +26,6 @@ from tests.marked_up_model import MARK, marked_up_model
 from tests.onnx_models import save
 
 TARGET = load_target("flexblock")
-ENGINES = {"converters": "converter", "vector": "vector", "lightnorm": "lightnorm"}
-"""Components of what the engines beside the cores do."""
 
 
 @pytest.fixture(scope="module")
@@ -122,50 +114,17 @@ def test_json_in_a_script_keeps_its_meaning_without_markup() -> None:
     assert json.loads(text) == content
 
 
-def test_the_energy_is_that_of_the_schedule_but_for_the_dram_simulated(program: Program) -> None:
-    schedule = program.schedule
-    energies = energy_breakdown(program.graph, schedule, TARGET)
-    assert set(energies) == {group.index for group in schedule.groups}
-    mapped = mappings_by_group(program.graph)
-    for group in schedule.groups:
-        parts = energies[group.index]
-        assert set(parts) == set(COMPONENTS)
-        moved = group.read_bytes + group.written_bytes
-        assert parts["dram"] == moved * 8 * TARGET.dram_pj_per_bit
-        closed = sum(estimate(*one, TARGET).dma_bytes for one in mapped.get(group.index, ()))
-        outside = sum(parts[name] for name in ("dram", "transfer_buffers", *ENGINES))
-        on_chip = sum(parts.values()) - outside
-        wanted = sum(one.energy_pj for one in group.contractions) - dram_energy(TARGET, closed).total
-        assert on_chip == pytest.approx(wanted)
-
-
-def test_engines_beside_the_cores_take_energy_while_they_work(program: Program) -> None:
-    """The target's rates and energies, by hand."""
-    per_cycle = {"converters": 256 * 0.23, "vector": 64 * 3.7, "lightnorm": 128 * 1.5}
-    energies = energy_breakdown(program.graph, program.schedule, TARGET)
-    for name, engine in ENGINES.items():
-        total = sum(parts[name] for parts in energies.values())
-        assert total == pytest.approx(program.schedule.busy_cycles[engine] * per_cycle[name])
-        assert total > 0
-
-
-def test_components_are_those_of_the_comparison(program: Program, tmp_path: Path) -> None:
-    """On chip both are one closed form; what the simulation adds are lanes without an element, no less."""
-    path = save(residual_model(), tmp_path)
-    workload = load_compared_model(path, train=False, batch=None).workload("FB16", BatchNorm.LIGHTNORM)
-    compared = model_cost(workload, FlexBlockMachine(TARGET)).total.energy
-    energies = energy_breakdown(program.graph, program.schedule, TARGET).values()
-    found = {name: sum(parts[name] for parts in energies) for name in COMPONENTS}
-    assert found["multipliers"] == pytest.approx(compared.multipliers)
-    adders = found["integer_adders"] + found["integer_accumulators"] + found["fp32_adders"]
-    assert adders == pytest.approx(compared.adders)
-    assert found["operand_registers"] == pytest.approx(compared.lines)
-    buffers = ("streamed_lines", "held_values", "accumulators", "transfer_buffers")
-    assert sum(found[name] for name in buffers) == pytest.approx(compared.buffers)
-    assert found["dram"] == pytest.approx(compared.dram)
-    assert compared.converters <= found["converters"] <= 1.2 * compared.converters
-    assert compared.lightnorm <= found["lightnorm"] <= 1.2 * compared.lightnorm
-    assert compared.vector <= found["vector"]
+def test_the_energy_is_that_of_the_schedule(program: Program) -> None:
+    page = Page(report_page(program))
+    energy = program.schedule.energy_by_component_pj.by_component()
+    bars = {
+        one["legendgroup"]: one for one in page.report["figures"]["energy"]["data"] if one["x"] == ["all"]
+    }
+    assert {name: bar["y"][0] for name, bar in bars.items()} == pytest.approx(
+        {name: part / 1e6 for name, part in energy.items()}
+    )
+    summary = dict(zip(page.cells[0::3], page.cells[1::3], strict=False))
+    assert summary["energy"] == energy_text(program.schedule.energy_pj)
 
 
 def test_no_layer_lies_above_its_roof(program: Program) -> None:

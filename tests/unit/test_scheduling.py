@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import flexc
+from flexc.diagnostics import CompileError
 from flexc.program import Program
 from flexc.schedule import GroupSchedule, Schedule
 from flexc.scheduling import schedule_of
@@ -132,7 +133,7 @@ def test_contractions_have_the_work_of_the_model(schedule: Schedule) -> None:
     assert found.multiplier_cycles == 4 * found.macs, "8 by 8 bits are four products of 4 by 4"
     assert found.formats == ("m8 1x40x1x1", "m8 1x40x1x1")
     assert 0 < found.utilization <= 1
-    assert found.energy_pj > 0
+    assert conv.energy_by_component_pj.multipliers > 0
 
 
 def test_utilization_is_work_over_cycles(schedule: Schedule, target: Target) -> None:
@@ -204,3 +205,11 @@ def test_one_group_in_fp32(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 def test_json_comes_back(schedule: Schedule) -> None:
     assert Schedule.from_json(schedule.to_json()) == schedule
+
+
+def test_a_schedule_of_another_version_is_refused(schedule: Schedule) -> None:
+    older = schedule.to_json().replace('"schema_version": 2', '"schema_version": 1', 1)
+    with pytest.raises(CompileError, match="schedule version 1") as failure:
+        Schedule.from_json(older, "a/schedule.json")
+    (found,) = failure.value.diagnostics
+    assert (found.code, found.place.file) == ("FX514", "a/schedule.json")

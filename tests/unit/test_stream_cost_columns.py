@@ -108,11 +108,9 @@ def assert_same_costs(records: NDArray[Any], trips: list[tuple[int, ...]]) -> No
         for case, counter in zip(range(first, end), counters, strict=True):
             cost = reference.cost(list(counter))
             moved = cost.read_bytes + cost.written_bytes
-            assert (found.cycles[case], found.macs[case], found.moved_bytes[case]) == (
-                cost.cycles,
-                cost.macs,
-                moved,
-            ), (record, counter)
+            in_columns = (found.cycles, found.macs, found.moved_bytes, found.lane_cycles)
+            expected = (cost.cycles, cost.macs, moved, cost.lane_cycles)
+            assert tuple(column[case] for column in in_columns) == expected, (record, counter)
 
 
 @pytest.mark.parametrize("opcode", TIMED)

@@ -17,7 +17,7 @@ from flexc.analysis.comparison.staging import quantized_in_place
 from flexc.analysis.comparison.tile_programs import contraction_programs, copy_programs, walk_program
 from flexc.analysis.comparison.transfers import EngineWork, Results
 from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, StoredBy, Tensor
-from flexc.cost.energy import dram_energy
+from flexc.cost.energy import dram_energy, lane_energy
 from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.cost.pipeline import EngineClock, TileProgram
 
@@ -161,7 +161,7 @@ def _with_contractions(
 
 
 def _engines(work: GroupWork, machine: Machine, results: Results) -> EngineWork:
-    system, table = machine.system, machine.system.energy
+    system = machine.system
     if work.walk is not None:
         elements: Sequence[int] = walk_tiles(work, machine, results.quantized).elements
     else:
@@ -185,10 +185,8 @@ def _engines(work: GroupWork, machine: Machine, results: Results) -> EngineWork:
         vector=ceil(lane_cycles / system.vector_elements_per_cycle),
         converter=ceil(converted / system.converter_elements_per_cycle),
         lightnorm=ceil(through_unit / system.lightnorm_elements_per_cycle),
-        energy=EnergyBreakdown(
-            vector=lane_cycles * table.vector_lane_cycle_pj.value,
-            converters=converted * table.converter_element_pj.value,
-            lightnorm=through_unit * table.lightnorm_element_pj.value,
+        energy=lane_energy(
+            system, vector_cycles=lane_cycles, converted=converted, through_lightnorm=through_unit
         ),
     )
 

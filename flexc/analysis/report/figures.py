@@ -14,11 +14,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from flexc.analysis.activity_counters import bytes_per_cycle, peak_occupancy, stretch_edges
-from flexc.analysis.energy_breakdown import COMPONENTS
 from flexc.analysis.roofline import Roofline
 from flexc.analysis.trace import DRAM_COUNTERS
 from flexc.backends.stream.activity import Activity
 from flexc.backends.stream.isa import ENGINES, Space
+from flexc.cost.energy_breakdown import COMPONENT_WORDS, EnergyBreakdown
 from flexc.schedule import GroupSchedule, Schedule
 from flexc.target.machine import Target
 
@@ -74,19 +74,17 @@ def roofline_figure(roofline: Roofline) -> go.Figure:
     return figure
 
 
-def energy_figure(schedule: Schedule, energies: Mapping[int, Mapping[str, float]]) -> go.Figure:
+def energy_figure(schedule: Schedule) -> go.Figure:
     """Energy by component: of the program, and of the layers that take most of it."""
-    labels = {group.index: f"{literal(group.label)} ({part_of(group)})" for group in schedule.groups}
-    by_layer: dict[str, dict[str, float]] = {}
-    for index, parts in energies.items():
-        sums = by_layer.setdefault(labels[index], dict.fromkeys(COMPONENTS, 0.0))
-        for name, energy in parts.items():
-            sums[name] += energy
-    largest = sorted(by_layer, key=lambda layer: -sum(by_layer[layer].values()))
+    by_layer: dict[str, EnergyBreakdown] = {}
+    for group in schedule.groups:
+        layer = f"{literal(group.label)} ({part_of(group)})"
+        by_layer[layer] = by_layer.get(layer, EnergyBreakdown()) + group.energy_by_component_pj
+    largest = sorted(by_layer, key=lambda layer: -by_layer[layer].total)
     chosen = [layer for layer in by_layer if layer in set(largest[:SHOWN_LAYERS])]
     figure = make_subplots(1, 2, column_widths=[0.25, 0.75], shared_yaxes=False)
-    for number, (name, words) in enumerate(COMPONENTS.items()):
-        total = sum(parts[name] for parts in energies.values()) / 1e6
+    for number, (name, words) in enumerate(COMPONENT_WORDS.items()):
+        total = getattr(schedule.energy_by_component_pj, name) / 1e6
         style = {
             "name": words,
             "legendgroup": name,
@@ -94,7 +92,7 @@ def energy_figure(schedule: Schedule, energies: Mapping[int, Mapping[str, float]
             "hovertemplate": f"%{{x}}<br>{words}: %{{y:.4g}} uJ<extra></extra>",
         }
         figure.add_bar(x=["all"], y=[total], showlegend=False, row=1, col=1, **style)
-        amounts = [by_layer[layer][name] / 1e6 for layer in chosen]
+        amounts = [getattr(by_layer[layer], name) / 1e6 for layer in chosen]
         figure.add_bar(x=chosen, y=amounts, row=1, col=2, **style)
     title = f"Energy ({assumed(schedule.target)})"
     legend = {"font": {"size": 10}, "tracegroupgap": 0}

@@ -18,15 +18,20 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from flexc.analysis.energy_breakdown import energy_breakdown, mappings_by_group
-from flexc.analysis.inspection import byte_text, spatial_utilization
+from flexc.analysis.inspection import byte_text, energy_text, spatial_utilization
 from flexc.analysis.layer_details import details
 from flexc.analysis.report import figures
 from flexc.analysis.report.mapping_picture import mapping_figure
 from flexc.analysis.report.training_run import course_of
 from flexc.analysis.roofline import mantissa_bits, mode_name, roofline_of
 from flexc.backends.stream.activity import activity_of
+from flexc.group_energy import CONTRACTIONS
 from flexc.ir.mapping import DIMS
+from flexc.ir.mapping import Mapping as LoopNest
+from flexc.ir.placement import group_of
+from flexc.ir.program import Graph
+from flexc.mapping.problem import ContractionProblem
+from flexc.passes.map_contractions import mappings_of, problems_of
 from flexc.program import Program
 from flexc.schedule import GroupSchedule, Schedule
 from flexc.target import load_target
@@ -65,10 +70,9 @@ def report_page(program: Program, run: Path | None = None) -> str:
     """
     target = load_target(program.options.target)
     schedule = program.schedule
-    energies = energy_breakdown(program.graph, schedule, target)
     drawn: dict[str, go.Figure] = {
         "roofline": figures.roofline_figure(roofline_of(schedule, target)),
-        "energy": figures.energy_figure(schedule, energies),
+        "energy": figures.energy_figure(schedule),
         "timeline": figures.timeline_figure(schedule, activity_of(program.stream, target), target),
     }
     courses = {} if run is None else course_of(run)
@@ -85,9 +89,9 @@ def report_page(program: Program, run: Path | None = None) -> str:
         target=html.escape(target.name),
         assumed=assumed,
         style=_resource("page.css"),
-        summary="\n".join(_summary(program, energies, assumed)),
+        summary="\n".join(_summary(program, assumed)),
         columns="\n".join(_header(column, assumed) for column in COLUMNS),
-        rows="\n".join(_row(group, energies[group.index]) for group in schedule.groups),
+        rows="\n".join(map(_row, schedule.groups)),
         training=_training(courses),
         data=script_json(content),
         plotly=get_plotlyjs(),
@@ -105,9 +109,8 @@ def _resource(name: str) -> str:
     return resources.files("flexc.analysis.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _summary(program: Program, energies: Mapping[int, Mapping[str, float]], assumed: str) -> Iterator[str]:
+def _summary(program: Program, assumed: str) -> Iterator[str]:
     schedule = program.schedule
-    energy = sum(sum(parts.values()) for parts in energies.values())
     counted = "counted in the model"
     figures_of_program = (
         ("policy", program.options.policy, "chosen"),
@@ -119,7 +122,7 @@ def _summary(program: Program, energies: Mapping[int, Mapping[str, float]], assu
         ("multipliers at work in all cycles", f"{schedule.end_to_end_utilization:.1%}", assumed),
         ("DRAM read", byte_text(schedule.read_bytes), assumed),
         ("DRAM written", byte_text(schedule.written_bytes), assumed),
-        ("energy", f"{energy / 1e6:,.2f} uJ", assumed),
+        ("energy", energy_text(schedule.energy_pj), assumed),
         ("instructions", f"{schedule.instructions:,}", assumed),
     )
     for name, value, basis in figures_of_program:
@@ -133,7 +136,7 @@ def _header(column: _Column, assumed: str) -> str:
     return f'<th data-kind="{kind}"{hint}><button type="button">{html.escape(column.title)}</button></th>'
 
 
-def _row(group: GroupSchedule, energy: Mapping[str, float]) -> str:
+def _row(group: GroupSchedule) -> str:
     contractions = group.contractions
     modes = ", ".join(dict.fromkeys(mode_name(mantissa_bits(one)) for one in contractions))
     values: tuple[tuple[str, float], ...] = (
@@ -148,7 +151,7 @@ def _row(group: GroupSchedule, energy: Mapping[str, float]) -> str:
         _share(group.end_to_end_utilization if contractions else None),
         (group.limit, 0),
         (f"{group.read_bytes + group.written_bytes:,}", group.read_bytes + group.written_bytes),
-        (f"{sum(energy.values()) / 1e3:,.1f}", sum(energy.values())),
+        (f"{group.energy_pj / 1e3:,.1f}", group.energy_pj),
     )
     cells = (
         f'<td class="number" data-value="{value!r}">{html.escape(text)}</td>'
@@ -167,7 +170,7 @@ def _layers(
     program: Program, schedule: Schedule, target: Target
 ) -> tuple[dict[str, dict[str, Any]], dict[str, go.Figure]]:
     """What the page tells of each group when it is chosen, and the pictures of mappings by name."""
-    mapped = mappings_by_group(program.graph)
+    mapped = _mappings_by_group(program.graph)
     pictures: dict[str, go.Figure] = {}
     layers = {}
     for group in schedule.groups:
@@ -185,6 +188,16 @@ def _layers(
             "pictures": names,
         }
     return layers, pictures
+
+
+def _mappings_by_group(graph: Graph) -> dict[int, list[tuple[ContractionProblem, LoopNest]]]:
+    """The contractions of each scheduled group that has any, in the order of the schedule."""
+    found: dict[int, list[tuple[ContractionProblem, LoopNest]]] = {}
+    for op in graph.main.body.block.ops:
+        placed = group_of(op)
+        if placed is not None and isinstance(op, CONTRACTIONS):
+            found.setdefault(placed.index, []).extend(zip(problems_of(op), mappings_of(op), strict=True))
+    return found
 
 
 def _training(courses: Mapping[str, go.Figure]) -> str:

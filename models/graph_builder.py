@@ -12,6 +12,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+OPEN_BATCH = "batch"
+"""The symbol of a batch that is settled when the model is compiled."""
 OPSET = 17
 IR_VERSION = 8
 
@@ -127,6 +129,15 @@ class GraphBuilder:
             ir_version=IR_VERSION,
             producer_name="flexc",
         )
+
+
+batch_option = click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    callback=lambda _context, _option, batch: OPEN_BATCH if batch is None else batch,
+    help="Fixed batch; where it is left out, the batch is open, and `flexc compile --batch` settles it.",
+)
+"""The option of builders that leave the batch open unless one is given."""
 
 
 def save_and_report(model: onnx.ModelProto, output: Path) -> None:

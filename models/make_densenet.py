@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import onnx
 
-from models.graph_builder import GraphBuilder, save_and_report
+from models.graph_builder import GraphBuilder, batch_option, save_and_report
 
 DEPTHS = (6, 12, 24, 16)
 GROWTH = 32
@@ -20,7 +20,7 @@ def _norm_relu_conv(builder: GraphBuilder, x: str, channels: tuple[int, int], ke
 
 def make_densenet121(
     *,
-    batch: int = 1,
+    batch: int | str = 1,
     size: int = 224,
     classes: int = 1000,
     depths: tuple[int, ...] = DEPTHS,
@@ -60,11 +60,11 @@ def make_densenet121(
 
 @click.command(help=__doc__)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--batch", default=1, show_default=True)
+@batch_option
 @click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
 @click.option("--classes", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(output: Path, batch: int, size: int, classes: int, seed: int) -> None:
+def main(output: Path, batch: int | str, size: int, classes: int, seed: int) -> None:
     save_and_report(make_densenet121(batch=batch, size=size, classes=classes, seed=seed), output)
 
 

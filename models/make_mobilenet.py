@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import onnx
 
-from models.graph_builder import GraphBuilder, save_and_report
+from models.graph_builder import GraphBuilder, batch_option, save_and_report
 
 V1_BLOCKS = (
     (64, 1),
@@ -64,14 +64,16 @@ class _Layers:
         return self.builder.node("Clip", [y, *self.bounds]) if self.bounds else self.builder.node("Relu", [y])
 
 
-def _classifier(builder: GraphBuilder, x: str, features: int, batch: int, classes: int) -> onnx.ModelProto:
+def _classifier(
+    builder: GraphBuilder, x: str, features: int, batch: int | str, classes: int
+) -> onnx.ModelProto:
     x = builder.node("Flatten", [builder.node("GlobalAveragePool", [x])])
     logits = builder.linear(x, (features, classes), "classifier")
     return builder.model({logits: (batch, classes)})
 
 
 def make_mobilenet_v1(
-    *, batch: int = 1, size: int = 224, classes: int = 1000, width: float = 1.0, seed: int = 0
+    *, batch: int | str = 1, size: int = 224, classes: int = 1000, width: float = 1.0, seed: int = 0
 ) -> onnx.ModelProto:
     """Depthwise separable convolutions with ReLU; sizes up to 64 keep the stem at stride 1."""
     builder = GraphBuilder("mobilenet_v1", seed)
@@ -88,7 +90,7 @@ def make_mobilenet_v1(
 
 
 def make_mobilenet_v2(
-    *, batch: int = 1, size: int = 224, classes: int = 1000, width: float = 1.0, seed: int = 0
+    *, batch: int | str = 1, size: int = 224, classes: int = 1000, width: float = 1.0, seed: int = 0
 ) -> onnx.ModelProto:
     """Inverted residuals with ReLU6; sizes up to 64 keep the stem and the second stage at stride 1.
 
@@ -121,11 +123,11 @@ def make_mobilenet_v2(
 @click.command(help=__doc__)
 @click.argument("name", type=click.Choice(["mobilenet_v1", "mobilenet_v2"]))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--batch", default=1, show_default=True)
+@batch_option
 @click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
 @click.option("--classes", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(name: str, output: Path, batch: int, size: int, classes: int, seed: int) -> None:
+def main(name: str, output: Path, batch: int | str, size: int, classes: int, seed: int) -> None:
     make = make_mobilenet_v1 if name == "mobilenet_v1" else make_mobilenet_v2
     save_and_report(make(batch=batch, size=size, classes=classes, seed=seed), output)
 

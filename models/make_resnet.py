@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import onnx
 
-from models.graph_builder import GraphBuilder, save_and_report
+from models.graph_builder import GraphBuilder, batch_option, save_and_report
 
 DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 
@@ -48,7 +48,7 @@ def _block(
 
 
 def make_resnet(
-    name: str, *, batch: int = 1, size: int = 224, classes: int = 1000, width: int = 64, seed: int = 0
+    name: str, *, batch: int | str = 1, size: int = 224, classes: int = 1000, width: int = 64, seed: int = 0
 ) -> onnx.ModelProto:
     """``name`` is a key of ``DEPTHS``; sizes up to 64 get the CIFAR stem; ``width`` is the first stage's."""
     builder = GraphBuilder(name, seed)
@@ -75,11 +75,11 @@ def make_resnet(
 @click.command(help=__doc__)
 @click.argument("name", type=click.Choice(sorted(DEPTHS)))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--batch", default=1, show_default=True)
+@batch_option
 @click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
 @click.option("--classes", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(name: str, output: Path, batch: int, size: int, classes: int, seed: int) -> None:
+def main(name: str, output: Path, batch: int | str, size: int, classes: int, seed: int) -> None:
     save_and_report(make_resnet(name, batch=batch, size=size, classes=classes, seed=seed), output)
 
 

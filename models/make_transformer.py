@@ -6,6 +6,7 @@ from two sequences of tokens to scores of the next one at each position.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,20 +14,22 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from models.graph_builder import GraphBuilder, save_and_report
+from models.graph_builder import OPEN_BATCH, GraphBuilder, batch_option, save_and_report
 
 
 class _Blocks:
     """Attention and feed-forward layers of width ``width`` with ``heads`` heads, post-norm.
 
-    A batch of 0 is that of the inputs, whatever it is. ``dropout`` is the ratio behind each sublayer.
+    A batch that has a name is open. ``dropout`` is the ratio behind each sublayer.
     """
 
     def __init__(
-        self, builder: GraphBuilder, batch: int, width: int, heads: int, dropout: float = 0.0
+        self, builder: GraphBuilder, batch: int | str, width: int, heads: int, dropout: float = 0.0
     ) -> None:
         self.builder = builder
-        self.batch, self.width, self.heads = batch, width, heads
+        # In the shape of a Reshape, 0 is the extent of what is reshaped.
+        self.batch = batch if isinstance(batch, int) else 0
+        self.width, self.heads = width, heads
         self.dropout = dropout
 
     def linear(self, x: str, features: tuple[int, int], name: str) -> str:
@@ -97,7 +100,7 @@ class _Blocks:
 
 def make_transformer(
     *,
-    batch: int = 1,
+    batch: int | str = 1,
     source_length: int = 64,
     target_length: int = 48,
     width: int = 512,
@@ -124,7 +127,7 @@ def make_transformer(
 
 def make_bert(
     *,
-    batch: int = 1,
+    batch: int | str = 1,
     length: int = 64,
     layers: int = 2,
     width: int = 256,
@@ -153,6 +156,7 @@ def make_bert(
 
 def make_seq2seq(
     *,
+    batch: int | str = OPEN_BATCH,
     source_length: int = 8,
     target_length: int = 8,
     width: int = 32,
@@ -161,15 +165,15 @@ def make_seq2seq(
     dropout: float = 0.1,
     seed: int = 0,
 ) -> onnx.ModelProto:
-    """Tokens ``source`` and ``target`` [batch, length] to scores [batch, length, vocabulary], batch open.
+    """Tokens ``source`` and ``target`` [batch, length] to scores [batch, length, vocabulary].
 
     One table for both embeds the tokens; the decoder's mask is causal.
     """
     builder = GraphBuilder("seq2seq", seed)
-    blocks = _Blocks(builder, 0, width, heads, dropout)
+    blocks = _Blocks(builder, batch, width, heads, dropout)
     lengths = {"source": source_length, "target": target_length}
     names = {
-        name: builder.input(name, ("batch", length), TensorProto.INT64) for name, length in lengths.items()
+        name: builder.input(name, (batch, length), TensorProto.INT64) for name, length in lengths.items()
     }
     table = builder.normal("embedding.weight", (vocabulary, width), 1, 1.0)
 
@@ -186,22 +190,23 @@ def make_seq2seq(
     y = blocks.attention(x, memory, (target_length, source_length), "decoder.cross")
     x = blocks.residual(x, y, "decoder.norm2")
     x = blocks.residual(x, blocks.feed_forward(x, 2 * width, "decoder.ffn", gelu=True), "decoder.norm3")
-    return builder.model(
-        {blocks.linear(x, (width, vocabulary), "head"): ("batch", target_length, vocabulary)}
-    )
+    return builder.model({blocks.linear(x, (width, vocabulary), "head"): (batch, target_length, vocabulary)})
+
+
+MAKERS: dict[str, Callable[..., onnx.ModelProto]] = {
+    "transformer": make_transformer,
+    "bert": make_bert,
+    "seq2seq": make_seq2seq,
+}
 
 
 @click.command(help=__doc__)
-@click.argument("name", type=click.Choice(["transformer", "bert", "seq2seq"]))
+@click.argument("name", type=click.Choice(list(MAKERS)))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--batch", default=1, show_default=True, help="Of the first two.")
+@batch_option
 @click.option("--seed", default=0, show_default=True)
-def main(name: str, output: Path, batch: int, seed: int) -> None:
-    if name == "seq2seq":
-        save_and_report(make_seq2seq(seed=seed), output)
-        return
-    make = make_transformer if name == "transformer" else make_bert
-    save_and_report(make(batch=batch, seed=seed), output)
+def main(name: str, output: Path, batch: int | str, seed: int) -> None:
+    save_and_report(MAKERS[name](batch=batch, seed=seed), output)
 
 
 if __name__ == "__main__":

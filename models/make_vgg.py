@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 import onnx
 
-from models.graph_builder import GraphBuilder, save_and_report
+from models.graph_builder import GraphBuilder, batch_option, save_and_report
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def make_vgg16(
-    *, batch: int = 1, size: int = 224, classes: int = 1000, width: float = 1.0, seed: int = 0
+    *, batch: int | str = 1, size: int = 224, classes: int = 1000, width: float = 1.0, seed: int = 0
 ) -> onnx.ModelProto:
     """Sizes up to 64 end in one linear layer on the last stage's pixels; ``width`` scales the channels."""
     builder = GraphBuilder("vgg16", seed)
@@ -38,11 +38,11 @@ def make_vgg16(
 
 @click.command(help=__doc__)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--batch", default=1, show_default=True)
+@batch_option
 @click.option("--size", default=224, show_default=True, help="Height and width in pixels.")
 @click.option("--classes", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def main(output: Path, batch: int, size: int, classes: int, seed: int) -> None:
+def main(output: Path, batch: int | str, size: int, classes: int, seed: int) -> None:
     save_and_report(make_vgg16(batch=batch, size=size, classes=classes, seed=seed), output)
 
 

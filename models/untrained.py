@@ -7,15 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 
-from models.graph_builder import GraphBuilder
-
-BATCH = "batch"
-"""The symbol of the extent that is settled when the model is compiled."""
+from models.graph_builder import OPEN_BATCH, GraphBuilder
 
 
 def open_batch_input(builder: GraphBuilder, shape: Sequence[int]) -> str:
     """The input ``input`` of shape [batch, *shape]."""
-    return builder.input("input", (BATCH, *shape))
+    return builder.input("input", (OPEN_BATCH, *shape))
 
 
 def conv_bn(
@@ -42,4 +39,4 @@ def linear_classifier(builder: GraphBuilder, x: str, features: int, classes: int
     """Average pooling over the image and a linear layer; the model's output are its logits."""
     pooled = builder.node("Flatten", [builder.node("GlobalAveragePool", [x])])
     logits = builder.linear(pooled, (features, classes), "classifier", gain=1.0)
-    return builder.model({logits: (BATCH, classes)})
+    return builder.model({logits: (OPEN_BATCH, classes)})

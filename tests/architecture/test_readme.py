@@ -23,29 +23,49 @@ def _block(name: str) -> str:
     return found[1]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Where the README's commands ran, and what the last of them printed."""
-    work = tmp_path_factory.mktemp("readme")
+def _printed(name: str, work: Path) -> list[str]:
+    """Runs the commands of the block ``name`` in ``work``: what they print, command by command."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    printed = ""
-    for line in _block("commands").splitlines():
+    printed = []
+    for line in _block(name).splitlines():
         if line.startswith("source "):
             continue
         done = subprocess.run(
             ["bash", "-c", line], cwd=work, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-        printed = done.stdout
-    return work, printed
+        printed.append(done.stdout)
+    return printed
+
+
+def _held(name: str, printed: str, golden: Golden) -> None:
+    """The block ``name`` is what was ``printed``, or becomes it."""
+    path = ROOT / "README.md"
+    if golden.update:
+        text = path.read_text(encoding="utf-8")
+        shown = f"<!-- {name} -->\n```text\n"
+        path.write_text(text.replace(shown + _block(name), shown + printed), encoding="utf-8")
+        return
+    assert _block(name) == printed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Where the README's commands ran, and what the last of them printed."""
+    work = tmp_path_factory.mktemp("readme")
+    return work, _printed("commands", work)[-1]
 
 
 def test_the_excerpt_is_what_inspect_prints(folder: tuple[Path, str], golden: Golden) -> None:
-    if golden.update:
-        (ROOT / "README.md").write_text(README.replace(_block("inspect"), folder[1]), encoding="utf-8")
-        return
-    assert _block("inspect") == folder[1]
+    _held("inspect", folder[1], golden)
+
+
+def test_training_prints_what_is_shown(tmp_path: Path, golden: Golden) -> None:
+    """All of it but the images a second, which differ from run to run."""
+    printed = re.sub(r"  \d+/s$", "", _printed("training", tmp_path)[1], flags=re.MULTILINE)
+    _held("trained", printed, golden)
+    assert (tmp_path / "trained.onnx").is_file()
 
 
 def test_the_python_example_runs(folder: tuple[Path, str]) -> None:

@@ -236,7 +236,8 @@ def stored_as_fp10(value: SSAValue) -> bool:
 
 
 def _splits_runs(op: Operation) -> bool:
-    if isinstance(op, nn.GatherOp):
+    """Whether ``op`` may read channels from inside a run on, as contractions in fp32 do."""
+    if isinstance(op, nn.GatherOp | nn.ConvOp | nn.MatMulOp | nn.ConvLocalGradOp | nn.ConvWeightGradOp):
         return True
     if isinstance(op, nn.SliceOp):
         starts, steps = literal(op.starts), literal(op.steps)

@@ -19,7 +19,7 @@ from flexc.passes.pipelines import inference_pipeline, rebuilding_pipeline
 from flexc.passes.schedule import Schedule
 from flexc.target import load_target
 from tests.evaluate import evaluate
-from tests.onnx_models import build, make_node, random, save
+from tests.onnx_models import build, make_node, op_names, random, save
 from tests.stream_agreement import compare
 
 CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
@@ -59,6 +59,27 @@ def test_product(a_shape: tuple[int, ...], b_shape: tuple[int, ...], tmp_path: P
     inputs = {"a": random(*a_shape, seed=1), "b": random(*b_shape, seed=2)}
     graph = load_model(save(build([make_node("MatMul", ["a", "b"], ["y"])], inputs), tmp_path))
     run_pipeline(graph, (*rebuilding_pipeline(), Schedule(), Allocate()), verify_each=True)
+    agree(graph, inputs)
+
+
+@pytest.mark.parametrize("kind", ["Conv", "depthwise", "MatMul"])
+@pytest.mark.parametrize("channels", [1, 6, 20])
+def test_operands_that_lightnorm_makes(kind: str, channels: int, tmp_path: Path) -> None:
+    """They could be stored in ten bits, but for tiles that start anywhere between channels."""
+    norm = [np.ones(channels), np.zeros(channels), np.zeros(channels), np.ones(channels)]
+    constants = {f"n{i}": array.astype(np.float32) for i, array in enumerate(norm)}
+    nodes = [make_node("BatchNormalization", ["x", *constants], ["n"]), make_node("Relu", ["n"], ["r"])]
+    if kind == "MatMul":
+        constants["w"] = random(7, 9, seed=1)
+        nodes.append(make_node("MatMul", ["r", "w"], ["y"]))
+    else:
+        group = channels if kind == "depthwise" else 1
+        constants["w"] = random(4 * channels, channels // group, 3, 3, seed=1)
+        nodes.append(make_node("Conv", ["r", "w"], ["y"], pads=[1, 1, 1, 1], group=group))
+    inputs = {"x": random(3, channels, 5, 7)}
+    graph = load_model(save(build(nodes, inputs, constants), tmp_path))
+    run_pipeline(graph, inference_pipeline(CompileOptions(policy="fp32")), verify_each=True)
+    assert "lightnorm.infer" in op_names(graph)
     agree(graph, inputs)
 
 

@@ -33,6 +33,7 @@ class Task:
     epochs: int
     batch: int = 50
     learning_rate: float = 0.05
+    weight_decay: float = 0.0
 
 
 @dataclass(frozen=True)

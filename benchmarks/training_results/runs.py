@@ -72,7 +72,7 @@ def settings_of(experiment: Experiment, folder: Path) -> RunSettings:
         batchnorm=BatchNorm.FP32 if method.exact else BatchNorm(method.batchnorm),
         seed=experiment.seed,
         measure_every=5 if policy == DYNAMIC else 10,
-        training=TrainingOptions(seed=experiment.seed),
+        training=TrainingOptions(seed=experiment.seed, weight_decay=task.weight_decay),
         control=ControlOptions() if policy == DYNAMIC else None,
     )
 

@@ -20,7 +20,7 @@ import flexc
 from flexc.backends.stream.listing import DATA_FILE
 from flexc.diagnostics import CompileError, Diagnostic, Place, error
 from flexc.options import CompileOptions, Profile
-from flexc.tensor_spec import TensorSpec
+from flexc.tensor_spec import IntegerValues, TensorSpec
 from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.artefact"
@@ -59,7 +59,11 @@ class Manifest:
 
     def to_json(self) -> str:
         """The file's text, the same for equal manifests."""
-        return versioned_json(SCHEMA, SCHEMA_VERSION, asdict(self))
+        content = asdict(self)
+        for spec in (*content["inputs"], *content["outputs"]):
+            if not spec["values"]:
+                del spec["values"]
+        return versioned_json(SCHEMA, SCHEMA_VERSION, content)
 
 
 def sha256_of(path: Path) -> str:
@@ -168,7 +172,10 @@ def _parse(text: str, path: Path) -> Manifest:
 
 
 def _spec(found: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(found["name"], found["dtype"], tuple(int(extent) for extent in found["shape"]))
+    values = (IntegerValues(**{**one, "ignored": tuple(one["ignored"])}) for one in found.get("values", ()))
+    return TensorSpec(
+        found["name"], found["dtype"], tuple(int(extent) for extent in found["shape"]), tuple(values)
+    )
 
 
 def _problem(path: Path, sha256: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -31,6 +31,7 @@ from flexc.backends.stream.program import Stream
 from flexc.backends.stream.run import simulate_file
 from flexc.diagnostics import Place, error
 from flexc.ir import nn
+from flexc.ir.integer_uses import integer_uses
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
 from flexc.numerics import NonFiniteError
@@ -87,7 +88,12 @@ class Program:
     @classmethod
     def of_graph(cls, graph: Graph, source: Source, options: CompileOptions) -> Program:
         """The program of a graph that all passes have run on."""
-        return cls(source, options, input_specs(graph), output_specs(graph), graph=graph)
+        arguments = graph.main.body.block.args
+        inputs = tuple(
+            replace(spec, values=tuple(use.values for use in integer_uses(graph, argument)))
+            for spec, argument in zip(input_specs(graph), arguments, strict=True)
+        )
+        return cls(source, options, inputs, output_specs(graph), graph=graph)
 
     @classmethod
     def of_folder(cls, folder: Path) -> Program:

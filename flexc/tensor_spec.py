@@ -6,25 +6,46 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from flexc.diagnostics import CompileError, Diagnostic, Place
 
 
 @dataclass(frozen=True)
+class IntegerValues:
+    """The integers that an input may hold: ``least`` to ``largest``, and ``ignored``; ``what`` says why."""
+
+    what: str
+    least: int
+    largest: int
+    ignored: tuple[int, ...] = ()
+
+    def include(self, given: npt.NDArray[Any]) -> bool:
+        """Whether all elements of ``given`` are among them."""
+        inside = (given >= self.least) & (given <= self.largest)
+        return bool((inside | np.isin(given, self.ignored)).all())
+
+
+@dataclass(frozen=True)
 class TensorSpec:
-    """Name, NumPy dtype and shape of an input or output."""
+    """Name, NumPy dtype and shape of an input or output; of integers, what each use of them takes."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
+    values: tuple[IntegerValues, ...] = ()
 
     def __str__(self) -> str:
         return f"'{self.name}' {self.dtype} {list(self.shape)}"
 
 
 def check_inputs(specs: Iterable[TensorSpec], inputs: Mapping[str, npt.NDArray[Any]], file: str = "") -> None:
-    """Raises one CompileError with every mistake: FX501 missing, FX502 unknown, FX503 dtype, FX504 shape."""
+    """Raises one CompileError with every mistake.
+
+    FX501 missing, FX502 unknown, FX503 dtype, FX504 shape,
+    FX507 integers that are no class of a loss, or no entry of a table.
+    """
     specs = tuple(specs)
     place = Place(file)
     wanted = "the model takes " + (", ".join(map(str, specs)) or "no inputs")
@@ -46,5 +67,15 @@ def check_inputs(specs: Iterable[TensorSpec], inputs: Mapping[str, npt.NDArray[A
             message = f"input '{spec.name}' has the shape {list(array.shape)}, not {list(spec.shape)}"
             hint = "the shape was fixed when the model was compiled: --input-shape, --batch"
             found.append(Diagnostic("FX504", message, place, hint=hint))
+        if array.dtype.kind == "i":
+            found += [
+                Diagnostic(
+                    "FX507",
+                    f"input '{spec.name}' goes from {array.min()} to {array.max()}; {one.what}",
+                    place,
+                )
+                for one in spec.values
+                if not one.include(array)
+            ]
     if found:
         raise CompileError(found)

@@ -12,7 +12,7 @@ from flexc.artefact import MANIFEST, check_writable
 from flexc.cli.options import InputShape, shapes_by_name
 from flexc.cli.program_lines import described
 from flexc.cli.progress import show_remark, working_on
-from flexc.cli.training_options import training_options
+from flexc.cli.training_options import NAMES, require_train, training_options
 from flexc.diagnostics import Place, error
 from flexc.options import Profile, TrainingOptions
 from flexc.passes.differentiation.parts import Part, micro_batches_of
@@ -59,6 +59,10 @@ from flexc.passes.differentiation.parts import Part, micro_batches_of
     "--micro-batch", type=click.IntRange(min=1), metavar="M",
     help="With --train: run a batch in parts of M examples; DIR gets two artefacts, gradients and update.",
 )  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+    help="With --train: of dropouts and of stochastic rounding.",
+)  # fmt: skip
 @training_options
 @click.option(
     "--dump-ir", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
@@ -89,6 +93,7 @@ def compile_command(
     rounding: str | None,
     train: bool,
     micro_batch: int | None,
+    seed: int,
     loss: str,
     loss_of: str,
     optimizer: str,
@@ -129,7 +134,10 @@ def compile_command(
         momentum=momentum,
         weight_decay=weight_decay,
         freeze=freeze,
+        seed=seed,
     )
+    if not train:
+        require_train(click.get_current_context(), (*NAMES, "seed"))
     programs = {output: training if train else None}
     if micro_batch is not None:
         programs = _in_parts(output, training, batch, micro_batch, train=train, as_json=as_json)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from flexc.options import TrainingOptions
 
@@ -40,6 +41,21 @@ OPTIONS = (
         help="Names of weights to leave alone, with commas between, such as 'stem.*,*.bias'.",
     ),
 )  # fmt: skip
+
+
+NAMES = ("loss", "loss_of", "optimizer", "momentum", "weight_decay", "freeze")
+"""The parameters of a command that has ``OPTIONS``."""
+
+
+def require_train(context: click.Context, names: Sequence[str]) -> None:
+    """A usage error if a parameter of ``names`` was given to a command that is not to train."""
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in names and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)}: only with --train")
 
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:

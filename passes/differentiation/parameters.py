@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from xdsl.ir import Operation, SSAValue
 
+from flexc.diagnostics import Place, error
 from flexc.ir import nn, train
 from flexc.ir.program import Graph
 from flexc.ir.tensor_op import spec_of
@@ -31,6 +33,11 @@ class Choice:
 
     train: str = ""
     freeze: str = ""
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(pattern for pattern in f"{self.train},{self.freeze}".split(",") if pattern)
 
     def trains(self, key: str, *, is_weight: bool) -> bool:
         """Whether the constant ``key`` is trained."""
@@ -64,15 +71,31 @@ def merge_constants(graph: Graph) -> None:
 
 
 def trained_constants(graph: Graph, choice: Choice) -> dict[str, SSAValue]:
-    """The fp32 constants to train by key, in order."""
+    """The fp32 constants to train by key, in order. CompileError FX348 for a pattern that fits none."""
+    constants = [
+        op
+        for op in graph.main.body.block.ops
+        if isinstance(op, nn.ConstantOp) and spec_of(op.out.type).element == "f32"
+    ]
+    _require_used(choice, [op.key.data for op in constants], graph.file)
     found: dict[str, SSAValue] = {}
-    for op in graph.main.body.block.ops:
-        if not isinstance(op, nn.ConstantOp) or spec_of(op.out.type).element != "f32":
-            continue
+    for op in constants:
         is_weight = any(_is_parameter(use.operation, op.out) for use in op.out.uses)
         if choice.trains(op.key.data, is_weight=is_weight):
             found[op.key.data] = op.out
     return found
+
+
+def _require_used(choice: Choice, keys: Sequence[str], file: str) -> None:
+    for pattern in choice.patterns:
+        if not any(fnmatchcase(key, pattern) for key in keys):
+            near = get_close_matches(pattern, keys, n=1)
+            raise error(
+                "FX348",
+                f"no weight of the model is called '{pattern}'",
+                place=Place(file),
+                hint=f"did you mean '{near[0]}'?" if near else "weights have the names of the ONNX file",
+            )
 
 
 def _is_parameter(user: Operation, value: SSAValue) -> bool:

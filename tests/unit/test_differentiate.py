@@ -155,7 +155,7 @@ def test_a_learning_rate_is_an_input_and_labels_count() -> None:
 
 
 def test_train_and_freeze_take_patterns() -> None:
-    assert set(step_of(train="ha*", freeze="b,w?").carried) == {
+    assert set(step_of(train="h?l*", freeze="b,[xb]").carried) == {
         *("w", "w/velocity", "half", "half/velocity"),
     }
 

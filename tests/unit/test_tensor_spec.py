@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flexc.diagnostics import CompileError
-from flexc.tensor_spec import TensorSpec, check_inputs
+from flexc.tensor_spec import IntegerValues, TensorSpec, check_inputs
 
 SPECS = (TensorSpec("x", "float32", (1, 3)), TensorSpec("mask", "bool", ()))
 
@@ -30,3 +30,21 @@ def test_every_mistake_is_reported() -> None:
     assert "input 'x' has the shape [2, 3], not [1, 3]" in text
     assert "model.onnx" in text
     assert "the model takes 'x' float32 [1, 3], 'mask' bool []" in text
+
+
+LABELS = TensorSpec(
+    "labels", "int64", (3,), (IntegerValues("the loss has the classes 0 to 9", 0, 9, (-100,)),)
+)
+
+
+def test_integers_that_are_right_pass() -> None:
+    check_inputs([LABELS], {"labels": np.array([0, 9, -100])})
+    check_inputs([TensorSpec("labels", "int64", (0,), LABELS.values)], {"labels": np.zeros(0, np.int64)})
+
+
+@pytest.mark.parametrize("wrong", [-1, 10, -99])
+def test_integers_that_are_no_class(wrong: int) -> None:
+    given = np.array([3, 4, wrong])
+    message = f"FX507.*'labels' goes from {given.min()} to {given.max()}; the loss has the classes 0 to 9"
+    with pytest.raises(CompileError, match=message):
+        check_inputs([LABELS], {"labels": given})

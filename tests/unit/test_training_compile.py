@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
+from onnx import TensorProto
 
 import flexc
 from flexc import artefact
@@ -17,6 +18,7 @@ from flexc.cli import main
 from flexc.diagnostics import CompileError
 from flexc.ir.program import carried_names
 from flexc.options import TrainingOptions
+from models.graph_builder import GraphBuilder
 from models.make_small_resnet import make_small_resnet
 from tests.json_schema import violations
 
@@ -111,3 +113,56 @@ def test_the_command(model: Path, tmp_path: Path) -> None:
     program = flexc.load(tmp_path / "a")
     assert "block0.1.conv.weight/square" in program.carried
     assert "stem.conv.weight" not in program.carried
+
+
+def test_labels_that_are_no_class_are_refused(model: Path, tmp_path: Path) -> None:
+    program = flexc.compile(model, output=tmp_path / "a", batch=BATCH, training=TrainingOptions())
+    given = {**step_inputs(program), "labels": np.array([0, 1, 2, 3])}
+    for one in (program, flexc.load(tmp_path / "a")):
+        with pytest.raises(
+            CompileError, match=r"FX507.*'labels' goes from 0 to 3; the loss has the classes 0 to 2"
+        ):
+            one.run(given)
+    np.savez(tmp_path / "in.npz", **{**given, "labels": np.array([0, 1, 2, -1])})
+    for engine in ("executor", "stream", "both"):
+        arguments = ["run", str(tmp_path / "a"), "-i", str(tmp_path / "in.npz"), "--engine", engine]
+        result = CliRunner().invoke(main, arguments)
+        assert isinstance(result.exception, CompileError) or "FX507" in result.output
+        assert result.exit_code == 1
+
+
+def test_tokens_that_are_no_entry_of_the_table_are_refused(tmp_path: Path) -> None:
+    b = GraphBuilder("tokens", 0)
+    table = b.weight("table", np.ones((5, 4), np.float32))
+    found = b.linear(b.node("Gather", [table, b.input("tokens", (BATCH,), TensorProto.INT64)]), (4, 3), "fc")
+    onnx.save(b.model({found: (BATCH, 3)}), tmp_path / "tokens.onnx")
+    program = flexc.compile(tmp_path / "tokens.onnx", output=tmp_path / "a")
+    program.run({"tokens": np.array([0, 4, -5, -1])})
+    with pytest.raises(CompileError, match=r"FX507.*'tokens' goes from 0 to 5; .* has 5 entries"):
+        flexc.load(tmp_path / "a").run({"tokens": np.array([0, 1, 2, 5])})
+
+
+def test_options_of_training_need_it(model: Path, tmp_path: Path) -> None:
+    arguments = ["compile", str(model), "-o", str(tmp_path / "a"), "--batch", "4"]
+    result = CliRunner().invoke(main, [*arguments, "--optimizer", "sgd", "--seed", "0"])
+    assert result.exit_code == 2
+    assert "--seed, --optimizer: only with --train" in result.output
+    assert not (tmp_path / "a").exists()
+
+
+def test_the_seed_is_that_of_stochastic_rounding(model: Path, tmp_path: Path) -> None:
+    arguments = ["compile", str(model), "--batch", "4", "--train", "--rounding", "stochastic"]
+    for seed in (0, 1):
+        result = CliRunner().invoke(main, [*arguments, "--seed", str(seed), "-o", str(tmp_path / f"{seed}")])
+        assert result.exit_code == 0, result.output
+    first, second = (flexc.load(tmp_path / f"{seed}") for seed in (0, 1))
+    given = step_inputs(first)
+    name = "stem.conv.weight"
+    assert not np.array_equal(first.run(given)[name], second.run(given)[name])
+
+
+def test_a_pattern_that_fits_no_weight_is_an_error(model: Path) -> None:
+    with pytest.raises(
+        CompileError, match=r"FX348.*'stem\.conv\.wieght'\n.*\n.*did you mean 'stem\.conv\.weight'"
+    ):
+        flexc.compile(model, batch=BATCH, training=TrainingOptions(freeze="*.bias,stem.conv.wieght"))

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexc.backends.stream.isa import ENGINES, NO_SLOT, OPCODES, Engine, Opcode, Space
+from flexc.backends.stream.operand_roles import WRITTEN
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.timeline import Timeline
-from flexc.backends.stream.timing import WRITTEN, simulate
+from flexc.backends.stream.timing import simulate
 from flexc.target.machine import Target
 
 Integers: TypeAlias = NDArray[np.int64]

@@ -6,35 +6,14 @@ what is inside depends on; cases are in the order in which the loops come to the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.backends.stream.isa import DIMS, LOOP_LEVELS, NO_LIMIT
-
-Integers: TypeAlias = NDArray[np.int64]
-Flags: TypeAlias = NDArray[np.bool_]
-MOST_LABELS = 1 << 62
-
-
-def label_rows(columns: Sequence[Integers]) -> Integers:
-    """Numbers that are equal exactly where all columns are."""
-    labels = np.zeros(len(columns[0]), np.int64)
-    if not len(labels):
-        return labels
-    extent = 1
-    for column in columns:
-        first = int(column.min())
-        values = int(column.max()) - first + 1
-        if extent * values > MOST_LABELS:
-            labels = np.unique(labels, return_inverse=True)[1]
-            extent = int(labels.max()) + 1
-        labels = labels * values + (column - first)
-        extent *= values
-    return labels
+from flexc.backends.stream.columns import Flags, Integers, label_rows
+from flexc.backends.stream.isa import CORE_AXES, NO_LIMIT
 
 
 @dataclass(frozen=True)
@@ -53,8 +32,8 @@ class Cases:
 class Insides:
     """Positions [low, low + count) of each core's box that are inside, for rows of records.
 
-    ``low`` and ``count`` are [rows, cores, dimensions]. A core of which nothing is inside, or that is none of
-    the record's, has no position in any dimension.
+    ``low`` and ``count`` are [rows, cores, dimensions], without dimensions that none of the records uses. A
+    core of which nothing is inside, or that is none of the record's, has a count of 0 in every dimension.
     """
 
     record: Integers
@@ -66,7 +45,7 @@ class Insides:
         """Elements inside over all cores, by row."""
         return np.asarray(self.count.prod(axis=2).sum(axis=1))
 
-    def rows(self, row: Integers | Flags) -> Insides:
+    def rows(self, row: Integers) -> Insides:
         """Some of the rows."""
         return Insides(self.record[row], self.low[row], self.count[row])
 
@@ -74,28 +53,31 @@ class Insides:
 class BoxColumns:
     """The dimensions of ``records`` [records]; ``trips`` [records, levels] is 1 where there is no loop.
 
-    A dimension that a record does not use has one element, which is inside.
+    Loops of levels beyond those of ``trips`` have one iteration. A dimension that a record does not use has
+    one element, which is inside; those that no record uses are left out.
     """
 
     def __init__(self, records: NDArray[Any], trips: Integers) -> None:
-        dims = records["dim"]
-        used: Flags = np.arange(DIMS) < records["used_dims"][:, np.newaxis]
-        self.trips = trips
+        used_dims = records["used_dims"].astype(np.int64)
+        dims = int(used_dims.max(initial=0))
+        used: Flags = np.arange(dims) < used_dims[:, np.newaxis]
+        of_dims = records["dim"][:, :dims]
+        self.used_dims: Integers = used_dims
+        self.trips: Integers = trips
         self.count, self.step, self.limit = (
-            np.where(used, dims[name], 1).astype(np.int64) for name in ("count", "step", "limit")
+            np.where(used, of_dims[name], 1).astype(np.int64) for name in ("count", "step", "limit")
         )
-        self.start: Integers = dims["start"].astype(np.int64)
-        self.loop: Integers = dims["loop"].astype(np.int64)
-        self.core: Integers = dims["core"].astype(np.int64)
-        self.grid: Integers = records["core_grid"].astype(np.int64)
-        self.cores: Integers = self.grid.prod(axis=1)
+        self.start: Integers = of_dims["start"].astype(np.int64)
+        self.loop: Integers = of_dims["loop"][..., : trips.shape[1]].astype(np.int64)
+        self.core: Integers = of_dims["core"].astype(np.int64)
+        self.cores: Integers = records["core_grid"].astype(np.int64).prod(axis=1)
+        self._grid, self._positions = _core_positions(records["core_grid"])
         last = (self.count - 1) * self.step
-        shifts = (self.grid - 1)[:, np.newaxis, :] * self.core
-        self._lowest = np.minimum(shifts, 0).sum(axis=2) + np.minimum(last, 0)
-        self._highest = np.maximum(shifts, 0).sum(axis=2) + np.maximum(last, 0)
-        moves = (trips - 1)[:, np.newaxis, :] * self.loop
-        lowest = self.start + self._lowest + np.minimum(moves, 0).sum(axis=2)
-        highest = self.start + self._highest + np.maximum(moves, 0).sum(axis=2)
+        steps = records["core_grid"].astype(np.int64) - 1
+        self._lowest = np.minimum(last, 0) + _along(np.minimum(self.core, 0), steps)
+        self._highest = np.maximum(last, 0) + _along(np.maximum(self.core, 0), steps)
+        lowest = self.start + self._lowest + _along(np.minimum(self.loop, 0), self.trips - 1)
+        highest = self.start + self._highest + _along(np.maximum(self.loop, 0), self.trips - 1)
         self.clippable: Flags = (lowest < 0) | ((highest >= self.limit) & (self.limit != NO_LIMIT))
         """Dimensions [records, dimensions] that have elements outside in some iteration."""
 
@@ -118,11 +100,7 @@ class BoxColumns:
 
     def bases(self, cases: Cases) -> Integers:
         """The coordinates [cases, dimensions] of element 0 of core 0."""
-        found = self.start[cases.record]
-        for level in range(LOOP_LEVELS):
-            if (self.trips[:, level] > 1).any():
-                found += self.loop[cases.record, :, level] * cases.counters[:, level, np.newaxis]
-        return found
+        return self.start[cases.record] + _along(self.loop[cases.record], cases.counters)
 
     def leaves(self, record: Integers, bases: Integers) -> Flags:
         """Whether any element of the box of any core is outside, by case."""
@@ -130,39 +108,53 @@ class BoxColumns:
         outside |= bases + self._highest[record] >= self.limit[record]
         return np.asarray((outside & self.clippable[record]).any(axis=1))
 
-    def positions(self, record: Integers, cores: int) -> Integers:
-        """The positions [rows, cores, axes] of cores in the grid, beyond it for those that are none."""
-        grid = self.grid[record][:, np.newaxis, :]
-        number = np.arange(cores)
-        found = np.empty((len(record), len(number), grid.shape[2]), np.int64)
-        for axis in (2, 1):
-            found[..., axis] = number % grid[..., axis]
-            number = number // grid[..., axis]
-        found[..., 0] = number
-        return found
-
-    def whole(self, record: Integers) -> Insides:
-        """The insides of boxes of which nothing is outside."""
-        cores = np.arange(int(self.cores[record].max(initial=1))) < self.cores[record][:, np.newaxis]
-        count = self.count[record][:, np.newaxis, :] * cores[:, :, np.newaxis]
-        return Insides(record, np.zeros_like(count), count)
+    def shifts(self, record: Integers, d: Integers | int, cores: int) -> Integers:
+        """How far the boxes of cores [rows, cores] are from that of core 0, along ``d`` of each row."""
+        positions = self._positions[self._grid[record], :cores]
+        return np.asarray(np.einsum("ra,rca->rc", self.core[record, d], positions))
 
     def insides(self, record: Integers, bases: Integers) -> Insides:
         """The insides of boxes whose element 0 of core 0 is at ``bases`` [rows, dimensions]."""
-        found = self.whole(record)
-        row, d = np.nonzero(self.clippable[record])
+        dims = int(self.used_dims[record].max(initial=0))
+        of_row = self.cores[record]
+        cores = int(of_row.max(initial=1))
+        count = np.repeat(self.count[record, np.newaxis, :dims], cores, axis=1)
+        if of_row.min(initial=cores) < cores:
+            count[np.arange(cores) >= of_row[:, np.newaxis]] = 0
+        low = np.zeros_like(count)
+        row, d = np.nonzero(self.clippable[record, :dims])
         of_record = record[row]
-        positions = self.positions(record, found.count.shape[1])[row]
-        coordinate = bases[row, d, np.newaxis] + (self.core[of_record, d, np.newaxis, :] * positions).sum(
-            axis=2
-        )
+        coordinate = bases[row, d, np.newaxis] + self.shifts(of_record, d, cores)
         step, limit = self.step[of_record, d, np.newaxis], self.limit[of_record, d, np.newaxis]
         coordinate = np.where(step < 0, limit - 1 - coordinate, coordinate)
         step = np.abs(step)
-        low = np.maximum(0, -(coordinate // step))
-        high = np.minimum(self.count[of_record, d, np.newaxis], -((coordinate - limit) // step))
-        inside = (low < high) & (found.count[row, :, d] > 0)
-        found.low[row, :, d] = np.where(inside, low, 0)
-        found.count[row, :, d] = np.where(inside, high - low, 0)
-        found.count[~found.count.all(axis=2)] = 0
-        return found
+        first = np.maximum(0, -(coordinate // step))
+        end = np.minimum(count[row, :, d], -((coordinate - limit) // step))
+        inside = first < end
+        low[row, :, d] = np.where(inside, first, 0)
+        count[row, :, d] = np.where(inside, end - first, 0)
+        pair, core = np.nonzero(~inside)
+        count[row[pair], core] = 0
+        return Insides(record, low, count)
+
+
+def _along(of_dims: Integers, of_axes: Integers) -> Integers:
+    """Sums over axes of ``of_dims`` [rows, dimensions, axes] times ``of_axes`` [rows, axes]."""
+    return np.asarray(np.einsum("rda,ra->rd", of_dims, of_axes))
+
+
+def _core_positions(grids: NDArray[np.uint8]) -> tuple[Integers, Integers]:
+    """The different grids of ``grids`` [records, axes]: which one each record has, and positions of cores.
+
+    Positions are [grids, cores, axes]; beyond the cores of a grid they go on along its first axis.
+    """
+    labels = label_rows([grids[:, axis].astype(np.int64) for axis in range(CORE_AXES)])
+    _, one, grid = np.unique(labels, return_index=True, return_inverse=True)
+    extents = grids[one].astype(np.int64)
+    number = np.arange(int(extents.prod(axis=1).max(initial=1)))
+    positions = np.empty((len(one), len(number), CORE_AXES), np.int64)
+    for axis in (2, 1):
+        positions[..., axis] = number % extents[:, axis, np.newaxis]
+        number = number // extents[:, axis, np.newaxis]
+    positions[..., 0] = number
+    return grid, positions

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.backends.stream.box_columns import BoxColumns, Insides, Integers, label_rows
+from flexc.backends.stream.box_columns import BoxColumns, Insides
+from flexc.backends.stream.columns import Integers, label_rows
 from flexc.backends.stream.core_tile import CoreTile
 from flexc.backends.stream.decode import decode_records, take_records
 from flexc.backends.stream.isa import COMPUTE_DIMS
@@ -40,10 +41,10 @@ class ComputeColumns:
         row, core = np.nonzero(insides.count[:, :, G])
         record, count = insides.record[row], insides.count[row, core]
         kind = self._kind[record]
-        position = self._boxes.positions(insides.record, insides.count.shape[1])[row, core]
+        cores = insides.count.shape[1]
+        shifts = (self._boxes.shifts(insides.record, d, cores)[row, core] for d in (G, K))
         first_g, first_k = (
-            bases[row, d] + insides.low[row, core, d] + (self._boxes.core[record, d] * position).sum(axis=1)
-            for d in (G, K)
+            bases[row, d] + insides.low[row, core, d] + shift for d, shift in zip((G, K), shifts, strict=True)
         )
         columns = [kind, *count.T]
         is_cut = count[:, K] > 1

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.backends.stream.box_columns import BoxColumns, Flags, Insides, Integers
+from flexc.backends.stream.box_columns import BoxColumns, Insides
+from flexc.backends.stream.columns import Flags, Integers
 from flexc.backends.stream.compute_columns import ComputeColumns
-from flexc.backends.stream.isa import COMPUTE_DIMS, DIMS, ENGINES, OPCODES, Engine, Format, Opcode
+from flexc.backends.stream.isa import COMPUTE_DIMS, DIMS, ENGINES, OPCODES, Format, Opcode
 from flexc.backends.stream.isa_functions import FUNCTIONS
 from flexc.backends.stream.transfer_columns import TransferColumns
 from flexc.target.machine import Target
@@ -25,7 +26,8 @@ ENGINE_OF_OPCODE = np.zeros(max(Opcode) + 1, np.int64)
 for _opcode, _spec in OPCODES.items():
     if _spec.engine in ENGINES:
         ENGINE_OF_OPCODE[_opcode] = ENGINES.index(_spec.engine)
-LANED_ENGINES: tuple[Engine, ...] = ("vector", "converter", "lightnorm")
+IS_DMA = np.array([engine in ("dma_in", "dma_out") for engine in ENGINES])
+HAS_LANES = np.array([engine in ("vector", "converter", "lightnorm") for engine in ENGINES])
 CUT = np.isin(np.arange(DIMS), [COMPUTE_DIMS.index(d) for d in "gk"])
 """Dimensions of a compute record whose coordinates tell where its segments are cut."""
 
@@ -63,11 +65,12 @@ class _Costs:
         opcode = records["opcode"]
         fp32 = records["operand"]["format"][:, 1] == Format.F32
         self.multiplies: Flags = opcode == Opcode.COMPUTE
-        self.on_cores = np.flatnonzero(self.multiplies & ~fp32)
+        self.computes: Flags = self.multiplies & ~fp32
+        self.on_cores = np.flatnonzero(self.computes)
         self.engine = ENGINE_OF_OPCODE[opcode]
         self.engine[self.multiplies & fp32] = ENGINES.index("vector")
-        self.transfers = np.isin(self.engine, [ENGINES.index("dma_in"), ENGINES.index("dma_out")])
-        self.has_lanes: Flags = np.isin(self.engine, [ENGINES.index(name) for name in LANED_ENGINES])
+        self.transfers: Flags = IS_DMA[self.engine]
+        self.has_lanes: Flags = HAS_LANES[self.engine]
         self.transfer = TransferColumns(records, self.boxes)
         self.compute = ComputeColumns(records, self.on_cores, self.boxes, target)
         self._set_rates(records)
@@ -83,7 +86,9 @@ class _Costs:
         opcode = records["opcode"]
         self.rate: Integers = np.array([rates.get(engine, 1) for engine in ENGINES], np.int64)[self.engine]
         # The last dimension of statistics is rows of one result, which an element goes into together.
-        self.rows: Integers = np.where(opcode == Opcode.STATISTICS, self.boxes.count[:, 3], 1)
+        self.rows: Integers = np.ones(len(records), np.int64)
+        statistics = opcode == Opcode.STATISTICS
+        self.rows[statistics] = records["dim"]["count"][statistics, 3]
         self.rate *= self.rows
         of_function = np.array([target.vector_cycles.cycles_of(one.name) for one in FUNCTIONS], np.int64)
         self.cycles_at_once: Integers = np.ones(len(records), np.int64)
@@ -93,44 +98,51 @@ class _Costs:
 
     def all_cases(self) -> CostColumns:
         boxes = self.boxes
-        moving = boxes.moving(boxes.clippable)
-        moving[self.on_cores] |= boxes.moving(np.broadcast_to(CUT, boxes.count.shape))[self.on_cores]
+        is_cut = self.computes[:, np.newaxis] & CUT[: boxes.count.shape[1]]
+        moving = boxes.moving(boxes.clippable | is_cut)
         cases = boxes.cases(moving)
-        every = np.arange(len(boxes))
-        whole = self._costs(every, boxes.count.prod(axis=1) * boxes.cores)
-        for record in self._parts(np.flatnonzero(self.transfers), every):
-            self._set_transfers(whole, record, boxes.whole(record))
-        costs = whole[cases.record]
         bases = boxes.bases(cases)
-        computes = np.isin(cases.record, self.on_cores)
-        for case in self._parts(np.flatnonzero(computes | boxes.leaves(cases.record, bases)), cases.record):
-            insides = boxes.insides(cases.record[case], bases[case])
-            costs[case] = self._costs(insides.record, insides.elements)
-            mine = self.transfers[insides.record]
-            self._set_transfers(costs, case[mine], insides.rows(mine))
-            mine = computes[case]
-            costs[case[mine], 0] = self.compute.cycles(insides.rows(mine), bases[case[mine]])
-        return CostColumns(self.engine, moving, cases.first, *costs.T)
+        apart = self.computes[cases.record] | boxes.leaves(cases.record, bases)
+        # Of cases of a record that have nothing outside, and are not cut, the first stands for all.
+        alike = np.flatnonzero(~apart)
+        is_first = np.diff(cases.record[alike], prepend=-1) != 0
+        stands_for = np.arange(len(apart))
+        stands_for[alike] = alike[is_first][np.cumsum(is_first) - 1]
+        costs = np.zeros((len(apart), 4), np.int64)
+        for case in self._parts(np.flatnonzero(stands_for == np.arange(len(apart))), cases.record):
+            costs[case] = self._costs(boxes.insides(cases.record[case], bases[case]), bases[case])
+        return CostColumns(self.engine, moving, cases.first, *costs[stands_for].T)
 
-    def _parts(self, rows: Integers, record: Integers) -> Iterator[Integers]:
-        """``rows``, of records, in parts that are not too large; those of one core apart."""
-        cores = self.boxes.cores[record[rows]]
-        for part in (rows[cores == 1], rows[cores > 1]):
-            most = max(1, MOST_CORES // int(cores.max(initial=1)))
+    def _parts(self, cases: Integers, record: Integers) -> Iterator[Integers]:
+        """``cases``, of records, in parts that are not too large.
+
+        Those of one core are apart, and so are contractions, which have more dimensions.
+        """
+        cores = self.boxes.cores[record[cases]]
+        kind = (cores > 1) + 2 * self.computes[record[cases]]
+        for part in (cases[kind == one] for one in range(4)):
+            most = max(1, MOST_CORES // int(self.boxes.cores[record[part]].max(initial=1)))
             for first in range(0, len(part), most):
                 yield part[first : first + most]
 
-    def _costs(self, record: Integers, elements: Integers) -> Integers:
-        """Cycles and lane cycles (of the engines with a rate), MACs and bytes moved [rows, 4]."""
+    def _costs(self, insides: Insides, bases: Integers) -> Integers:
+        """Cycles, MACs, bytes moved and lane cycles [rows, 4].
+
+        Element 0 of core 0 is at ``bases`` [rows, dimensions].
+        """
+        record, elements = insides.record, insides.elements
         costs = np.zeros((len(record), 4), np.int64)
         costs[:, 0] = -(-elements // self.rate[record]) * self.cycles_at_once[record]
         costs[:, 1] = np.where(self.multiplies[record], elements, 0)
         on_lanes = elements // self.rows[record] * self.cycles_at_once[record]
         costs[:, 3] = np.where(self.has_lanes[record], on_lanes, 0)
+        row = np.flatnonzero(self.transfers[record])
+        if len(row):
+            moved = self.transfer.moved_bytes(insides.rows(row))
+            cycles = np.ceil(moved / self.target.dram_bytes_per_cycle)
+            costs[row, 0] = self.target.dram_latency_cycles + cycles
+            costs[row, 2] = moved
+        row = np.flatnonzero(self.computes[record])
+        if len(row):
+            costs[row, 0] = self.compute.cycles(insides.rows(row), bases[row])
         return costs
-
-    def _set_transfers(self, costs: Integers, row: Integers, insides: Insides) -> None:
-        """Fill in the costs of DMA transfers."""
-        moved = self.transfer.moved_bytes(insides)
-        costs[row, 0] = self.target.dram_latency_cycles + np.ceil(moved / self.target.dram_bytes_per_cycle)
-        costs[row, 2] = moved

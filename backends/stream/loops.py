@@ -1,10 +1,11 @@
-"""The loops of a program as a tree of blocks."""
+"""The loops of a program: where each begins and ends, and the program as a tree of blocks."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,52 +14,81 @@ from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import LOOP_LEVELS, Opcode
 
 
+class LoopRange(NamedTuple):
+    """``trips`` iterations of what is between records ``first`` and ``last``, a loop and its end.
+
+    ``level`` counts the loops around it.
+    """
+
+    first: int
+    last: int
+    trips: int
+    level: int
+
+
 @dataclass
 class Loop:
     """``count`` iterations of a body; ``record`` is the index of the loop record."""
 
     record: int
     count: int
-    body: list[Node] = field(default_factory=list)
+    body: list[Node]
 
 
 Node: TypeAlias = int | Loop
 
 
-def loop_tree(records: NDArray[Any]) -> list[Node]:
-    """The program without its final halt: indices of records, and loops.
+def loop_ranges(records: NDArray[Any]) -> list[LoopRange]:
+    """The loops of a program, in the order of their first records.
 
     Raises StreamFault unless loops nest, at most ``LOOP_LEVELS`` deep, and one halt ends the program.
     """
-    top: list[Node] = []
-    bodies = [top]
     opcodes = records["opcode"]
     if not len(opcodes) or opcodes[-1] != Opcode.HALT:
         raise StreamFault("the program does not end with halt")
-    control = np.flatnonzero(np.isin(opcodes, (Opcode.HALT, Opcode.LOOP, Opcode.END))).tolist()
-    done = 0
+    control = np.flatnonzero((opcodes == Opcode.LOOP) | (opcodes == Opcode.END) | (opcodes == Opcode.HALT))
+    found: list[LoopRange] = []
+    opened: list[int] = []
     for index, opcode, count in zip(
-        control, opcodes[control].tolist(), records["count"][control].tolist(), strict=True
+        control.tolist(), opcodes[control].tolist(), records["count"][control].tolist(), strict=True
     ):
-        bodies[-1].extend(range(done, index))
-        done = index + 1
         if opcode == Opcode.LOOP:
-            if len(bodies) > LOOP_LEVELS:
+            if len(opened) == LOOP_LEVELS:
                 raise StreamFault(f"more than {LOOP_LEVELS} nested loops", record=index, opcode="loop")
             if count < 1:
                 raise StreamFault("a loop of no iterations", record=index, opcode="loop")
-            loop = Loop(index, count)
-            bodies[-1].append(loop)
-            bodies.append(loop.body)
+            found.append(LoopRange(index, index, count, len(opened)))
+            opened.append(len(found) - 1)
         elif opcode == Opcode.END:
-            if len(bodies) == 1:
+            if not opened:
                 raise StreamFault("end without a loop", record=index, opcode="end")
-            bodies.pop()
-        elif done < len(opcodes):
+            place = opened.pop()
+            found[place] = found[place]._replace(last=index)
+        elif index < len(opcodes) - 1:
             raise StreamFault("halt before the end of the program", record=index, opcode="halt")
-    if len(bodies) > 1:
+    if opened:
         raise StreamFault("a loop without its end", record=len(opcodes) - 1, opcode="halt")
-    return top
+    return found
+
+
+def loop_tree(records: NDArray[Any]) -> list[Node]:
+    """The program without its final halt: indices of records, and loops.
+
+    Raises StreamFault as ``loop_ranges``.
+    """
+    return _nodes(0, len(records) - 1, deque(loop_ranges(records)))
+
+
+def _nodes(first: int, end: int, loops: deque[LoopRange]) -> list[Node]:
+    """The records from the first up to, not including, the end, with those of ``loops`` that are there."""
+    nodes: list[Node] = []
+    while loops and loops[0].first < end:
+        loop = loops.popleft()
+        nodes.extend(range(first, loop.first))
+        nodes.append(Loop(loop.first, loop.trips, _nodes(loop.first + 1, loop.last, loops)))
+        first = loop.last + 1
+    nodes.extend(range(first, end))
+    return nodes
 
 
 def trips_of_records(nodes: list[Node], trips: tuple[int, ...] = ()) -> Iterator[tuple[int, tuple[int, ...]]]:
@@ -70,20 +100,9 @@ def trips_of_records(nodes: list[Node], trips: tuple[int, ...] = ()) -> Iterator
             yield node, trips
 
 
-def trips_by_level(records: NDArray[Any]) -> NDArray[np.int64]:
-    """Trip counts [records, LOOP_LEVELS] of the loops around each record, 1 where there is none.
-
-    ``records`` are those of a program whose loops nest (see ``loop_tree``).
-    """
-    trips = np.ones((len(records), LOOP_LEVELS), np.int64)
-    opcodes = records["opcode"]
-    index = np.flatnonzero((opcodes == Opcode.LOOP) | (opcodes == Opcode.END))
-    opens, counts = (opcodes[index] == Opcode.LOOP).tolist(), records["count"][index].tolist()
-    opened: list[tuple[int, int]] = []
-    for record, is_open, count in zip(index.tolist(), opens, counts, strict=True):
-        if is_open:
-            opened.append((record, count))
-        else:
-            loop, count = opened.pop()
-            trips[loop + 1 : record, len(opened)] = count
+def trips_by_level(loops: list[LoopRange], records: int) -> NDArray[np.int64]:
+    """Trip counts [records, LOOP_LEVELS] of the loops around each record, 0 where there is none."""
+    trips = np.zeros((records, LOOP_LEVELS), np.int64)
+    for loop in loops:
+        trips[loop.first + 1 : loop.last, loop.level] = loop.trips
     return trips

@@ -16,10 +16,10 @@ from flexc.backends.stream.isa import (
     Space,
 )
 from flexc.backends.stream.loops import Loop, Node, loop_tree, trips_of_records
+from flexc.backends.stream.operand_roles import WRITTEN
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.record_costs import Cost, RecordCost
 from flexc.backends.stream.timeline import EngineUse, GroupTiming, Observer, Timeline
-from flexc.backends.stream.timing import WRITTEN
 from flexc.backends.stream.verify import verify
 from flexc.target.machine import Target
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexc.backends.stream.checked_fields import checked_fields, different_records
-from flexc.backends.stream.decode import OPCODE_OF_CODE, take_records
+from flexc.backends.stream.decode import OPCODE_OF_CODE
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import (
     DIMS,
@@ -25,8 +25,9 @@ from flexc.backends.stream.isa import (
     Addressing,
     Format,
     Opcode,
-    blank_records,
 )
+from flexc.backends.stream.loops import loop_ranges
+from flexc.backends.stream.record_kinds import RecordKinds, record_kinds
 from flexc.backends.stream.verify_opcodes import CHECKS
 
 Records = NDArray[Any]
@@ -46,7 +47,6 @@ USERS = {
 }
 """By field and code, whether the field means something to the opcode."""
 NAMED_OPERANDS = np.array([len(OPCODES[opcode].operands) for opcode in sorted(Opcode)])
-BLANK = blank_records(1)
 FIRST_WORD = np.dtype(RECORD.descr[: len(RECORD_FIELDS)]).itemsize // 4
 """Words of four bytes before the dimensions and the operands, which are the end of a record."""
 
@@ -65,22 +65,25 @@ MOVING = _of_opcodes(Opcode.LOAD, Opcode.GATHER, Opcode.STORE)
 
 
 def verify(records: Records, cores: int) -> None:
-    """Check every record of a program, whose loops nest, for a machine of ``cores`` cores.
+    """Check every record of a program for a machine of ``cores`` cores.
 
-    Raises StreamFault naming the first record that is wrong.
+    Raises StreamFault naming the first record that is wrong, or for loops that do not nest.
     """
-    opcodes = records["opcode"]
-    every = np.arange(len(records))
-    _require(records, every, opcodes < len(Opcode), "an opcode that does not exist")
-    opens, closes = opcodes == Opcode.LOOP, opcodes == Opcode.END
-    depth = np.cumsum(opens, dtype=np.int64) - np.cumsum(closes) - opens
-    _check_unused_fields(records)
-    boxed = _boxed(records)
-    if len(boxed):
-        boxes = take_records(records, boxed)
-        _check_dims(boxes, boxed, depth[boxed], cores)
-        _check_operands(boxes, boxed)
-    for index, record in different_records(checked_fields(records, depth)):
+    verify_kinds(record_kinds(records, loop_ranges(records)), cores)
+
+
+def verify_kinds(kinds: RecordKinds, cores: int) -> None:
+    """Check the records of a program, one of each kind, for a machine of ``cores`` cores.
+
+    Raises StreamFault naming the first record of the program that is wrong.
+    """
+    records, first = kinds.records, kinds.first
+    depth = np.count_nonzero(kinds.trips, axis=1)
+    _require(records, first, records["opcode"] < len(Opcode), "an opcode that does not exist")
+    _check_unused_fields(records, first)
+    _check_dims(records, first, depth, cores)
+    _check_operands(records, first)
+    for place, record in different_records(checked_fields(records, depth)):
         opcode = OPCODE_OF_CODE[record["opcode"]]
         check = CHECKS.get(opcode)
         if check is None:
@@ -88,7 +91,7 @@ def verify(records: Records, cores: int) -> None:
         try:
             check(record)
         except StreamFault as fault:
-            raise fault.at(record=index, opcode=opcode.name.lower()) from None
+            raise fault.at(record=int(first[place]), opcode=opcode.name.lower()) from None
 
 
 def _require(records: Records, index: Index, good: Flags, message: str) -> None:
@@ -104,16 +107,7 @@ def _require(records: Records, index: Index, good: Flags, message: str) -> None:
     raise StreamFault(message, record=int(index[place]), opcode=name)
 
 
-def _boxed(records: Records) -> Index:
-    """All records but those without dimensions and operands, of opcodes that have none."""
-    blank = np.flatnonzero(~USERS["used_dims"][records["opcode"]])
-    words = [part.view(np.uint32).reshape(len(part), -1) for part in (take_records(records, blank), BLANK)]
-    boxed = np.ones(len(records), bool)
-    boxed[blank] = (words[0][:, FIRST_WORD:] != words[1][:, FIRST_WORD:]).any(axis=1)
-    return np.flatnonzero(boxed)
-
-
-def _check_unused_fields(records: Records) -> None:
+def _check_unused_fields(records: Records, index: Index) -> None:
     opcodes = records["opcode"]
     words = np.ascontiguousarray(records).view(np.uint32).reshape(len(records), -1)[:, :FIRST_WORD]
     if not (words & MEANINGLESS[opcodes]).any():
@@ -121,7 +115,7 @@ def _check_unused_fields(records: Records) -> None:
     for name, users in USERS.items():
         zero = (records[name] == 0).reshape(len(records), -1).all(axis=1)
         message = f"field {name} means nothing here and is not zero"
-        _require(records, np.arange(len(records)), users[opcodes] | zero, message)
+        _require(records, index, users[opcodes] | zero, message)
 
 
 def _require_zero(

@@ -29,11 +29,23 @@ from flexc.backends.stream.isa_functions import FUNCTIONS
 
 Check = Callable[[DecodedRecord], None]
 MANTISSAS = frozenset(MANTISSA_FORMATS.values())
+FACTORS = MANTISSAS | {Format.F32}
 VECTOR_FORMATS = frozenset((Format.F32, Format.I64, Format.I32, Format.I1))
 NOT_INDEXED = {"acc": "krs", "a": "o", "a_exponent": "o", "b": "npq", "b_exponent": "npq"}
 """Dimensions of a compute record along which an operand does not move."""
+ANY_FORMAT = frozenset(Format)
 FP32 = frozenset((Format.F32,))
+EXPONENTS = frozenset((Format.E8,))
+INT64 = frozenset((Format.I64,))
+INDICES = frozenset((Format.I64, Format.I32))
+PE_USES = frozenset(PeUse)
+ANY_ADDRESSING = frozenset(Addressing)
+LOCAL = frozenset((Addressing.LOCAL,))
+CHIP = frozenset((Addressing.CHIP,))
 ON_CHIP = frozenset((Addressing.LOCAL, Addressing.CHIP))
+IN_DRAM = frozenset((Addressing.GLOBAL,))
+ANY_ROUNDING = frozenset(Rounding)
+NEAREST_OR_TRUNCATE = frozenset((Rounding.NEAREST, Rounding.TRUNCATE))
 OPTIONAL_LAST_SOURCE = frozenset(("layer_norm",))
 """Functions whose last source may be absent."""
 
@@ -72,9 +84,11 @@ class Operands:
         """The format of an operand that has to be there. Raises StreamFault."""
         require(self.present(name), "is missing", name)
         found = self.format(name)
-        require(found in formats, f"is in format {found.name}", name)
+        if found not in formats:
+            raise StreamFault(f"is in format {found.name}", operand=name)
         address = ADDRESSINGS[self._addressing[self._place[name]]]
-        require(address in addressing, f"has {address.name.lower()} addresses", name)
+        if address not in addressing:
+            raise StreamFault(f"has {address.name.lower()} addresses", operand=name)
         return found
 
 
@@ -99,56 +113,63 @@ def _check_next(record: DecodedRecord) -> None:
 
 def _check_load(record: DecodedRecord) -> None:
     operands = Operands(record)
-    src = operands.require("src", frozenset(Format), frozenset((Addressing.GLOBAL,)))
-    dst = operands.require("dst", frozenset(Format), ON_CHIP)
-    require(dst is src or (src, dst) == (Format.FP10, Format.F32), f"copies {src.name} to {dst.name}")
+    src = operands.require("src", ANY_FORMAT, IN_DRAM)
+    dst = operands.require("dst", ANY_FORMAT, ON_CHIP)
+    _check_copy(src, dst, Format.FP10, Format.F32)
     _check_fill(record, dst)
+
+
+def _check_copy(src: Format, dst: Format, *converted: Format) -> None:
+    """Formats are the same, or those ``converted`` from and to."""
+    if src is not dst and (src, dst) != converted:
+        raise StreamFault(f"copies {src.name} to {dst.name}")
 
 
 def _check_fill(record: DecodedRecord, dst: Format) -> None:
     require(record["immediate"][1] == 0, "a second immediate")
-    require(dst is Format.F32 or record["immediate"][0] == 0, f"a fill value for {dst.name}")
+    if dst is not Format.F32 and record["immediate"][0] != 0:
+        raise StreamFault(f"a fill value for {dst.name}")
 
 
 def _check_gather(record: DecodedRecord) -> None:
     operands = Operands(record)
     require(record["axis"] < record["used_dims"], "an axis that is not there")
-    src = operands.require("src", VECTOR_FORMATS, frozenset((Addressing.GLOBAL,)))
+    src = operands.require("src", VECTOR_FORMATS, IN_DRAM)
     dst = operands.require("dst", VECTOR_FORMATS, ON_CHIP)
-    operands.require("indices", frozenset((Format.I64, Format.I32)), frozenset(Addressing))
-    require(dst is src, f"copies {src.name} to {dst.name}")
+    operands.require("indices", INDICES, ANY_ADDRESSING)
+    _check_copy(src, dst)
     require(record["immediate_int"] >= 1, "gathers from no elements")
     _check_fill(record, dst)
 
 
 def _check_store(record: DecodedRecord) -> None:
     operands = Operands(record)
-    src = operands.require("src", frozenset(Format), ON_CHIP)
-    dst = operands.require("dst", frozenset(Format), frozenset((Addressing.GLOBAL,)))
-    require(dst is src or (src, dst) == (Format.F32, Format.FP10), f"copies {src.name} to {dst.name}")
+    src = operands.require("src", ANY_FORMAT, ON_CHIP)
+    dst = operands.require("dst", ANY_FORMAT, IN_DRAM)
+    _check_copy(src, dst, Format.F32, Format.FP10)
 
 
 def _check_compute(record: DecodedRecord) -> None:
     operands = Operands(record)
     dims = len(COMPUTE_DIMS)
     require(record["used_dims"] == dims, f"has other than {dims} dimensions")
-    local = frozenset((Addressing.LOCAL,))
-    operands.require("acc", frozenset((Format.F32,)), local)
-    a = operands.require("a", MANTISSAS | {Format.F32}, local)
-    b = operands.require("b", MANTISSAS | {Format.F32}, local)
+    operands.require("acc", FP32, LOCAL)
+    a = operands.require("a", FACTORS, LOCAL)
+    b = operands.require("b", FACTORS, LOCAL)
     for name, absent in NOT_INDEXED.items():
         for dim in absent:
             require(not operands.moves(name, COMPUTE_DIMS.index(dim)), f"moves along {dim}", name)
     require(record["init_loops"] >> record["loops"] == 0, "init_loops names a loop that is not there")
     if a is Format.F32 or b is Format.F32:
-        require(a is b, f"multiplies {a.name} by {b.name}")
+        if a is not b:
+            raise StreamFault(f"multiplies {a.name} by {b.name}")
         require(not operands.present("a_exponent"), "fp32 has no exponents apart", "a_exponent")
         require(not operands.present("b_exponent"), "fp32 has no exponents apart", "b_exponent")
         for name in ("a_group", "b_group", "a_axis", "b_axis", "whole_axis", "stream", "lane", "unit", "pe"):
             require(not np.any(record[name]), f"{name} means nothing with fp32 operands")
         return
     for name in ("a_exponent", "b_exponent"):
-        operands.require(name, frozenset((Format.E8,)), local)
+        operands.require(name, EXPONENTS, LOCAL)
     require(record["a_group"] >= 1 and record["b_group"] >= 1, "a group of no elements")
     require(max(record["whole_axis"]) <= 1, "a flag that is neither 0 nor 1")
     _check_spatial(record, FORMAT_BITS[a], FORMAT_BITS[b])
@@ -173,7 +194,7 @@ def _check_spatial(record: DecodedRecord, a_bits: int, b_bits: int) -> None:
             require(use == 0 and dim == 0, "a use of no PEs")
             continue
         require(factor in (3, PES), f"a factor of {factor} PEs")
-        require(use in list(PeUse), "a use of PEs that does not exist")
+        require(use in PE_USES, "a use of PEs that does not exist")
         require(dim < len(COMPUTE_DIMS), "a PE dimension that does not exist")
         require((dim in outputs) == (use == PeUse.OUTPUTS), "PEs reduce outputs, or share what is reduced")
         together *= factor
@@ -182,16 +203,16 @@ def _check_spatial(record: DecodedRecord, a_bits: int, b_bits: int) -> None:
 
 def _check_convert(record: DecodedRecord) -> None:
     operands = Operands(record)
-    _check_rounding(record, frozenset(Rounding))
+    _check_rounding(record, ANY_ROUNDING)
     require(record["axis"] < record["used_dims"], "an axis that is not there")
     require(record["a_group"] >= 1, "a group of no elements")
-    operands.require("mantissa", MANTISSAS, frozenset((Addressing.CHIP,)))
-    operands.require("exponent", frozenset((Format.E8,)), frozenset((Addressing.CHIP,)))
-    operands.require("src", frozenset((Format.F32,)), ON_CHIP)
+    operands.require("mantissa", MANTISSAS, CHIP)
+    operands.require("exponent", EXPONENTS, CHIP)
+    operands.require("src", FP32, ON_CHIP)
     require(not operands.present("position"), "has a slot", "position")
     if operands.present("step"):
         require(record["function"] == Rounding.STOCHASTIC, "without stochastic rounding", "step")
-        operands.require("step", frozenset((Format.I64,)), frozenset((Addressing.GLOBAL,)))
+        operands.require("step", INT64, IN_DRAM)
         require(not any(operands.moves("step", d) for d in range(DIMS)), "moves", "step")
     if record["function"] != Rounding.STOCHASTIC:
         position = (record["operand"]["offset"][3], *record["operand"]["stride"][3])
@@ -200,7 +221,7 @@ def _check_convert(record: DecodedRecord) -> None:
 
 
 def _check_rounding(record: DecodedRecord, allowed: frozenset[Rounding]) -> None:
-    require(record["function"] in [int(rounding) for rounding in allowed], "a rounding that does not exist")
+    require(record["function"] in allowed, "a rounding that does not exist")
 
 
 def _check_vector(record: DecodedRecord) -> None:
@@ -224,7 +245,7 @@ def _check_vector(record: DecodedRecord) -> None:
 
 def _check_norm(record: DecodedRecord) -> None:
     operands = Operands(record)
-    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    _check_rounding(record, NEAREST_OR_TRUNCATE)
     require(record["axis"] < record["used_dims"], "an axis that is not there")
     names = OPCODES[Opcode.NORM].operands
     affine = any(operands.present(name) for name in names[4:])
@@ -248,13 +269,13 @@ def _check_one_box(record: DecodedRecord) -> None:
 def _check_statistics(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
-    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    _check_rounding(record, NEAREST_OR_TRUNCATE)
     require(record["used_dims"] == 4, "has other than 4 dimensions")
     require(record["axis"] == 2, "channels are dimension 2")
     require(record["last_count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
     require(record["immediate_int"] >= 1, "chunks of no positions")
     require(record["init_loops"] >> record["loops"] == 0, "init_loops names a loop that is not there")
-    operands.require("state", frozenset((Format.I64,)), ON_CHIP)
+    operands.require("state", INT64, ON_CHIP)
     operands.require("x", FP32, ON_CHIP)
     require(not operands.moves("state", 1), "moves along positions", "state")
     require(not operands.moves("x", 3), "moves along rows", "x")
@@ -263,12 +284,12 @@ def _check_statistics(record: DecodedRecord) -> None:
 def _check_summarize(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
-    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    _check_rounding(record, NEAREST_OR_TRUNCATE)
     require(record["used_dims"] == 3, "has other than 3 dimensions")
     require(record["axis"] == 1, "channels are dimension 1")
     require(record["last_count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
     require(record["immediate_int"] >= 1, "of no positions")
-    operands.require("state", frozenset((Format.I64,)), ON_CHIP)
+    operands.require("state", INT64, ON_CHIP)
     vectors = [name for name in OPCODES[Opcode.SUMMARIZE].operands if name != "state"]
     for name in vectors:
         operands.require(name, FP32, ON_CHIP)
@@ -278,7 +299,7 @@ def _check_summarize(record: DecodedRecord) -> None:
 def _check_constants(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
-    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    _check_rounding(record, NEAREST_OR_TRUNCATE)
     require(record["axis"] < record["used_dims"], "an axis that is not there")
     require(record["immediate"][1] == 0, "a second immediate")
     names = OPCODES[Opcode.CONSTANTS].operands
@@ -290,7 +311,7 @@ def _check_constants(record: DecodedRecord) -> None:
 def _check_narrow(record: DecodedRecord) -> None:
     operands = Operands(record)
     _check_one_box(record)
-    _check_rounding(record, frozenset((Rounding.NEAREST, Rounding.TRUNCATE)))
+    _check_rounding(record, NEAREST_OR_TRUNCATE)
     require(record["axis"] < record["used_dims"], "an axis that is not there")
     for name in ("dst", "x"):
         operands.require(name, FP32, ON_CHIP)
@@ -305,7 +326,7 @@ def _check_extrema(record: DecodedRecord) -> None:
     for name in ("dst", "x", "share"):
         operands.require(name, FP32, ON_CHIP)
     for name in ("argmax", "argmin"):
-        operands.require(name, frozenset((Format.I64,)), ON_CHIP)
+        operands.require(name, INT64, ON_CHIP)
         require(not operands.moves(name, 1), "moves along positions", name)
     _check_vectors(record, operands, ("share",))
 
@@ -316,7 +337,7 @@ def _check_scatter(record: DecodedRecord) -> None:
     require(record["axis"] < record["used_dims"], "an axis that is not there")
     for name in ("dst", "src"):
         operands.require(name, FP32, ON_CHIP)
-    operands.require("indices", frozenset((Format.I64, Format.I32)), ON_CHIP)
+    operands.require("indices", INDICES, ON_CHIP)
     require(record["immediate_int"] >= 1, "scatters to no elements")
 
 

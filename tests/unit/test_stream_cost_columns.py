@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flexc.backends.stream import cost_columns as columns_module
-from flexc.backends.stream.box_columns import label_rows
+from flexc.backends.stream.columns import label_rows
 from flexc.backends.stream.cost_columns import cost_columns
 from flexc.backends.stream.decode import decode_records
 from flexc.backends.stream.isa import (

@@ -10,8 +10,8 @@ import pytest
 from flexc.backends.stream import isa
 from flexc.backends.stream.isa_docs import isa_markdown
 from flexc.backends.stream.isa_functions import FUNCTION_CODES, FUNCTIONS, FunctionSpec
+from flexc.backends.stream.operand_roles import WRITTEN
 from flexc.backends.stream.simulate import INSTRUCTIONS
-from flexc.backends.stream.timing import WRITTEN
 from flexc.backends.stream.vector_functions import VECTOR_FUNCTIONS
 from flexc.backends.stream.verify_opcodes import CHECKS
 from flexc.target import load_target

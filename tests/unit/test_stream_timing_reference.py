@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from flexc.backends.stream import timing, timing_reference
+from flexc.backends.stream import slot_rings, timing, timing_reference
 from flexc.backends.stream.isa import LOOP_LEVELS, Addressing, Engine, Format, Opcode, Space
 from flexc.backends.stream.program import GroupRange, Stream
 from flexc.backends.stream.record_builder import Dim, Operand, Record
@@ -114,6 +114,34 @@ def test_memory_that_changes_hands(seed: int) -> None:
         program.declare()
         for _ in range(program.random.randint(0, 3)):
             program.work(0)
+    assert_same(program.bench.stream())
+
+
+def test_memory_in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_rings, "MOST_PAIRS", 1)
+    test_memory_that_changes_hands(seed=3)
+
+
+def test_a_loop_of_one_iteration_around_another() -> None:
+    program = RandomProgram(0)
+    program.declare()
+    operand = program.operand()
+    for count in (1, 3):
+        program.bench.records.append(Record(Opcode.LOOP, count=count))
+    program.bench.load(operand, program.source, [Dim(8, limit=20, loop=(0, 7, 0, 0, 0, 0))])
+    for _ in range(2):
+        program.bench.records.append(Record(Opcode.END))
+    assert_same(program.bench.stream())
+
+
+def test_a_register_that_is_declared_later() -> None:
+    program = RandomProgram(0)
+    early = replace(program.source, slot=50, addressing=Addressing.CHIP)
+    box = [Dim(8, limit=64)]
+    program.bench.load(early, program.source, box)
+    program.bench.store(program.source, early, box)
+    program.bench.records.append(declare(50, Space.OPERAND, 0, 8))
+    program.bench.load(early, program.source, box)
     assert_same(program.bench.stream())
 
 

@@ -9,7 +9,8 @@ from xdsl.ir import Operation
 
 from flexc.backends.stream.timeline import GroupTiming
 from flexc.cost.clock import estimate
-from flexc.cost.energy import array_energy, dequantization_energy, dram_energy, lane_energy
+from flexc.cost.dequantization import dequantization
+from flexc.cost.energy import array_energy, dram_energy, lane_energy
 from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.ir import bfp
 from flexc.ir.bfp import BlockTensorType
@@ -40,7 +41,7 @@ def group_energy(ops: Sequence[Operation], timing: GroupTiming, target: Target) 
         if isinstance(op, bfp.DequantizeOp):
             assert isinstance(op.x.type, BlockTensorType)
             bits = op.x.type.format.mantissa_bits
-            found.append(dequantization_energy(prod(op.x.type.get_shape()), bits, target))
+            found.append(dequantization(prod(op.x.type.get_shape()), bits, target).energy)
         elif isinstance(op, CONTRACTIONS):
             found += (
                 array_energy(problem, mapping, target, estimate(problem, mapping, target))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from math import prod, sqrt
 
-from flexc.cost.clock import Estimate, estimate
+from flexc.cost.clock import Estimate
 from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.cost.tile_cycles import STREAMED_OUTPUTS, chain_factor
-from flexc.ir.mapping import DIMS, Factor, Mapping
+from flexc.ir.mapping import Mapping
 from flexc.mapping.problem import ContractionProblem
-from flexc.target.machine import BITS_PER_MULTIPLIER, Target
+from flexc.target.machine import Target
 
 SRAM_REFERENCE_BYTES = 8 * 1024
 WORD_BITS = 32
@@ -77,14 +77,6 @@ def lane_energy(
         converters=converted * table.converter_element_pj.value,
         lightnorm=through_lightnorm * table.lightnorm_element_pj.value,
     )
-
-
-def dequantization_energy(elements: int, bits: int, target: Target) -> EnergyBreakdown:
-    """A core that multiplies each of ``elements`` by a streamed 1 of four bits, traffic with DRAM apart."""
-    extents = tuple(elements if dim == "p" else 1 for dim in DIMS)
-    problem = ContractionProblem("matmul", extents, bits, BITS_PER_MULTIPLIER, 1, 1)
-    mapping = Mapping("b", Factor("k", 1), Factor("g", 1), (), (), extents, DIMS)
-    return array_energy(problem, mapping, target, estimate(problem, mapping, target))
 
 
 def array_energy(

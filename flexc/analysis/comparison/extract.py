@@ -75,7 +75,7 @@ def workload_of(graph: Graph) -> Workload:
 
 def _is_nothing(work: GroupWork) -> bool:
     """Whether a group runs at compile time."""
-    return not (work.problems or work.reads or work.block_reads or work.writes or work.quantized)
+    return not (work.problems or work.reads or work.dequantized or work.writes or work.quantized)
 
 
 class _Extractor:
@@ -94,6 +94,7 @@ class _Extractor:
         pass_ = pass_of(first)
         norm = _norm(first)
         quantizes = [op for op in group.ops if isinstance(op, bfp.QuantizeOp)]
+        dequantized = self._dequantized(first) if isinstance(first, bfp.DequantizeOp) else None
         made: set[SSAValue] = {result for op in group.ops for result in op.results}
         stored, only_quantized = self._written(group)
         reads = () if self._known(group) else tuple(tensor for _, tensor in self._reads(group, made))
@@ -108,11 +109,7 @@ class _Extractor:
             fills=tuple(walk_of_copy(fill, self.grouping.placements) for fill in self._fills(first)),
             copies=tuple(walk_of_copy(copy, self.grouping.placements) for copy in copies),
             reads=tuple(self._box(copy) for copy in copies) if copies else reads,
-            block_reads=tuple(
-                replace(self._block(op.x.type, op.x, op), stored_by=self._stored_by(op.x))
-                for op in group.ops
-                if isinstance(op, bfp.DequantizeOp)
-            ),
+            dequantized=dequantized,
             writes=tuple(self._result(value) for value in stored),
             quantized=tuple(
                 # What is known at compile time is quantized there.
@@ -131,6 +128,9 @@ class _Extractor:
             ),
             norm=norm,
         )
+
+    def _dequantized(self, op: bfp.DequantizeOp) -> BlockOperand:
+        return replace(self._block(op.x.type, op.x, op), stored_by=self._stored_by(op.x))
 
     def _known(self, group: OpGroup) -> bool:
         """Whether a group quantizes what is known at compile time, and does nothing else."""
@@ -202,6 +202,9 @@ class _Extractor:
                 # The numbers of positions and chunks, and the range constant, from a table.
                 yield op, Tensor(RANGE_CONSTANTS, "f32")
             operands = op.operands[2:] if isinstance(op, QUANTIZED) else op.operands
+            if isinstance(op, bfp.QuantizeOp):
+                # The step that random bits depend on is taken from where it lies: no transfer.
+                operands = op.operands[:1]
             if isinstance(op, lightnorm.InferOp):
                 # Its four vectors are one table.
                 operands = op.operands[:1]
@@ -279,16 +282,17 @@ class _Extractor:
     def _block(self, found: Attribute, value: SSAValue, op: Operation) -> BlockOperand:
         assert isinstance(found, bfp.BlockTensorType)
         readers = (use.operation for use in op.results[0].uses)
-        reader = next((one for one in readers if isinstance(one, QUANTIZED)), op)
+        reader = next((one for one in readers if isinstance(one, QUANTIZED)), None)
         shape = found.get_shape()
         return BlockOperand(
             elements=prod(shape),
             groups=prod(groups_shape(shape, found.get_tile())),
             mantissa_bits=found.mantissa_bits.data,
-            pass_=pass_of(reader),
+            pass_="forward" if reader is None else pass_of(reader),
             of_parameter=self.grouping.root(value) in self.arguments,
             group_length=max(found.get_tile()),
             row_length=shape[grouped_dim(op.out)] if isinstance(op, bfp.QuantizeOp) else 1,
+            read_back=reader is None,
         )
 
 

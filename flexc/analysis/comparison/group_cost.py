@@ -10,11 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from flexc.analysis.comparison.group_tiles import norm_tiles, walk_tiles
+from flexc.analysis.comparison.group_tiles import dequantized_tiles, norm_tiles, walk_tiles
 from flexc.analysis.comparison.machines import ContractionCost, Machine
 from flexc.analysis.comparison.norm_programs import norm_programs, unit_passes
 from flexc.analysis.comparison.staging import quantized_in_place
-from flexc.analysis.comparison.tile_programs import contraction_programs, copy_programs, walk_program
+from flexc.analysis.comparison.tile_programs import (
+    contraction_programs,
+    copy_programs,
+    dequantization_program,
+    walk_program,
+)
 from flexc.analysis.comparison.transfers import EngineWork, Results
 from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, StoredBy, Tensor
 from flexc.cost.energy import dram_energy, lane_energy
@@ -133,6 +138,8 @@ def _results(work: GroupWork, quantized: Mapping[int, BlockOperand], extra: Sequ
 
 
 def _plain(work: GroupWork, machine: Machine, results: Results) -> GroupPrograms:
+    if work.dequantized is not None:
+        return _dequantized(work, work.dequantized, machine, results)
     engines = _engines(work, machine, results)
     moved = engines.read_bytes + engines.written_bytes
     if work.copies:
@@ -143,6 +150,17 @@ def _plain(work: GroupWork, machine: Machine, results: Results) -> GroupPrograms
         passes = norm_reads(work.norm, machine)
         programs = tuple(norm_programs(work, work.norm, machine, engines, passes))
     return GroupPrograms(programs, 0, moved, engines.energy + dram_energy(machine.system, moved))
+
+
+def _dequantized(work: GroupWork, operand: BlockOperand, machine: Machine, results: Results) -> GroupPrograms:
+    assert work.walk is not None
+    tiles = dequantized_tiles(work.walk, operand, machine.system)
+    found = machine.dequantization(operand, tiles)
+    program = dequantization_program(operand, tiles, found, machine, results)
+    written = sum(tensor.elements * machine.tensor_bits(tensor) for tensor in results.plain)
+    moved = ceil((machine.operand_bits(operand) or 0) / 8) + found.constants + ceil(written / 8)
+    energy = found.energy + dram_energy(machine.system, moved)
+    return GroupPrograms((program,), found.cycles, moved, energy)
 
 
 def _with_contractions(
@@ -169,7 +187,6 @@ def _engines(work: GroupWork, machine: Machine, results: Results) -> EngineWork:
     read_bits = sum(
         count * machine.tensor_bits(tensor) for tensor, count in zip(work.reads, elements, strict=True)
     )
-    read_bits += sum(machine.operand_bits(one) or 0 for one in work.block_reads)
     written_bits = sum(tensor.elements * machine.tensor_bits(tensor) for tensor in results.plain)
     written_bits += sum(machine.operand_bits(one) or 0 for one in results.quantized)
     converted = sum(one.elements for one in results.quantized)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -47,7 +47,7 @@ class WalkTiles:
 
 
 def walk_tiles(work: GroupWork, machine: Machine, quantized: Sequence[BlockOperand]) -> WalkTiles:
-    """Tiles of a group without a contraction or a batch norm."""
+    """Tiles of a group that walks its results."""
     walk = work.walk
     assert walk is not None
     every = tuple(map(Followed, range(len(walk.extents))))
@@ -57,7 +57,6 @@ def walk_tiles(work: GroupWork, machine: Machine, quantized: Sequence[BlockOpera
         _Slot(_bits_on_chip(one, machine), dims, LOADED)
         for one, dims in zip(work.reads, follows, strict=True)
     ]
-    slots += [_Slot(bits, every, LOADED) for one in work.block_reads for bits in planes_on_chip(one, machine)]
     slots += [_Slot(_bits_on_chip(one, machine), every, MADE) for one in walk.results]
     slots += [_Slot(bits, every, MADE) for one in quantized for bits in planes_on_chip(one, machine)]
     tile = _tile(walk.extents, walk.granules, tuple(slots), machine.system)
@@ -79,6 +78,21 @@ def copy_tiles(copy: Walk, read: Tensor, machine: Machine) -> int:
     every = tuple(map(Followed, range(len(copy.extents))))
     slot = _Slot(_bits_on_chip(read, machine), every, COPIED)
     return prod(_trips(copy.extents, _tile(copy.extents, copy.granules, (slot,), machine.system)))
+
+
+@lru_cache(maxsize=1 << 12)
+def dequantized_tiles(walk: Walk, operand: BlockOperand, system: Target) -> int:
+    """Tiles of a dequantization, on the one core that does it."""
+
+    def fits(tile: tuple[int, ...]) -> bool:
+        rows, length = prod(tile[:-1]), tile[-1]
+        buffers = BufferPlan(system)
+        for size in (-(-length * operand.mantissa_bits // 8), -(-length // operand.group_length)):
+            buffers.take("", "operand", rows * size, depth=2, per_core=True)
+        buffers.take("", "psum", 4 * rows * length, depth=2, per_core=True)
+        return buffers.overflow is None
+
+    return prod(_trips(walk.extents, _largest(walk.extents, walk.granules, fits)))
 
 
 def planes_on_chip(operand: BlockOperand, machine: Machine) -> tuple[int, int]:
@@ -113,6 +127,13 @@ def _tile(
             buffers.take_striped("", -(-bits // 8), depths=(depth,), buffers=slot.buffers)
         return buffers.overflow is None
 
+    return _largest(extents, granules, fits)
+
+
+def _largest(
+    extents: tuple[int, ...], granules: tuple[int, ...], fits: Callable[[tuple[int, ...]], bool]
+) -> tuple[int, ...]:
+    """The largest tile that fits; the smallest where none does."""
     domain = Domain(extents, tuple(range(len(extents))))
     return largest_tile(domain, dict(enumerate(granules)), fits) or granules
 

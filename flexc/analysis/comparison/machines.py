@@ -12,7 +12,8 @@ from flexc.cost.area import DatapathArea, baseline_area, flexblock_area
 from flexc.cost.baselines.contraction import baseline_estimate, in_format, pooled
 from flexc.cost.baselines.energy import baseline_energy
 from flexc.cost.clock import estimate
-from flexc.cost.energy import array_energy
+from flexc.cost.dequantization import dequantization
+from flexc.cost.energy import array_energy, lane_energy
 from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.cost.operand_loads import OperandLoads
 from flexc.cost.pipeline import EngineName
@@ -24,6 +25,8 @@ from flexc.target.baseline import Baseline
 from flexc.target.machine import Target
 
 FP32_BITS = 32
+CONSTANT_BYTES = 2
+"""The constant 1 that a dequantization multiplies with: mantissa and exponent, loaded apart."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,17 @@ class ContractionCost:
     """Of the array and its buffers."""
 
 
+@dataclass(frozen=True)
+class DequantizationCost:
+    """A dequantization on one machine, beside its loads and stores."""
+
+    engine: EngineName
+    cycles: int
+    constants: int
+    """Bytes that are loaded before, each apart."""
+    energy: EnergyBreakdown
+
+
 class Machine(Protocol):
     """An array, its number formats, and the machine around it."""
 
@@ -60,6 +74,9 @@ class Machine(Protocol):
 
     def contraction(self, problem: ContractionProblem) -> ContractionCost:
         """What ``problem`` takes; CompileError where it cannot run."""
+
+    def dequantization(self, operand: BlockOperand, tiles: int) -> DequantizationCost:
+        """What making fp32 values of ``operand`` takes, in so many tiles."""
 
     def tensor_bits(self, tensor: Tensor) -> int:
         """Bits of an element in DRAM."""
@@ -94,13 +111,18 @@ class FlexBlockMachine:
         """By the best mapping; CompileError FX41x where there is none."""
         return _flexblock_contraction(problem, self.system)
 
+    def dequantization(self, operand: BlockOperand, tiles: int) -> DequantizationCost:
+        """A product with 1 of each element, one after the other on one core (docs/schedule.md)."""
+        found = dequantization(operand.elements, operand.mantissa_bits, self.system, tiles)
+        return DequantizationCost("cores", found.cycles, CONSTANT_BYTES, found.energy)
+
     def tensor_bits(self, tensor: Tensor) -> int:
         """Results are fp32, but for LightNorm's."""
         return FP32_BITS if tensor.storage == "result" else PLANE_BITS[tensor.storage]
 
     def operand_bits(self, operand: BlockOperand) -> int | None:
         """Mantissas and a byte of exponent a group."""
-        return operand.elements * operand.mantissa_bits + 8 * operand.groups
+        return _bits_of_policy(operand)
 
     def mantissa_bits(self, operand: BlockOperand) -> int:
         """As the policy says."""
@@ -157,9 +179,17 @@ class BaselineMachine:
         on_vector_unit = ceil(lane_cycles / self.system.vector_elements_per_cycle)
         if on_vector_unit < compute:
             engine, compute = "vector", on_vector_unit
-            energy = EnergyBreakdown(vector=lane_cycles * self.system.energy.vector_lane_cycle_pj.value)
+            energy = lane_energy(self.system, vector_cycles=lane_cycles)
         buffers = pooled(self.system)
         return ContractionCost(engine, compute, found.operands, found.tile, found.tile, buffers, energy)
+
+    def dequantization(self, operand: BlockOperand, tiles: int) -> DequantizationCost:
+        """The vector unit scales each element."""
+        lane_cycles = operand.elements * self.system.vector_cycles.cycles_of("mul")
+        energy = lane_energy(self.system, vector_cycles=lane_cycles)
+        return DequantizationCost(
+            "vector", ceil(lane_cycles / self.system.vector_elements_per_cycle), 0, energy
+        )
 
     def tensor_bits(self, tensor: Tensor) -> int:
         """Results have the baseline's width."""
@@ -168,6 +198,8 @@ class BaselineMachine:
 
     def operand_bits(self, operand: BlockOperand) -> int | None:
         """bf16 results are operands as they are; weights and inputs, fp32, are rounded like any operand."""
+        if operand.read_back:
+            return _bits_of_policy(operand)
         numerics = self.baseline.numerics
         if numerics.format == "bf16" and not operand.of_parameter:
             return None
@@ -175,12 +207,18 @@ class BaselineMachine:
         return operand.elements * numerics.operand_bits(operand.pass_) + 8 * groups
 
     def mantissa_bits(self, operand: BlockOperand) -> int:
-        """The width of the pass."""
-        return self.baseline.numerics.operand_bits(operand.pass_)
+        """The width of the pass; of a mask, that of its random bits."""
+        return (
+            operand.mantissa_bits if operand.read_back else self.baseline.numerics.operand_bits(operand.pass_)
+        )
 
     def group_length(self, operand: BlockOperand) -> int:
-        """The same for every operand."""
-        return self.baseline.numerics.group_length
+        """The same for every operand of a contraction."""
+        return operand.group_length if operand.read_back else self.baseline.numerics.group_length
+
+
+def _bits_of_policy(operand: BlockOperand) -> int:
+    return operand.elements * operand.mantissa_bits + 8 * operand.groups
 
 
 def multiply_add_cycles(system: Target) -> int:

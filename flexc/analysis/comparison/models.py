@@ -13,6 +13,7 @@ from flexc.importer import load_model
 from flexc.ir.program import Graph
 from flexc.ir.weight_store import WeightStore
 from flexc.options import BatchNorm, CompileOptions, Profile, TrainingOptions
+from flexc.passes.expand_dropout import ExpandDropout
 from flexc.passes.fold_quantized_weights import FoldQuantizedWeights
 from flexc.passes.manager import run_pipeline
 from flexc.passes.pipelines import (
@@ -37,9 +38,10 @@ class ComparedModel:
             weights.add(key, self.graph.weights.get(key))
         graph = Graph(self.graph.module.clone(), weights, self.graph.file)
         options = CompileOptions(policy=policy, everywhere=everywhere, batchnorm=batchnorm)
-        passes = precision_pipeline(options)
         # Weights that are quantized at compile time take no cycles: that they are known is enough.
-        run_pipeline(graph, tuple(one for one in passes if not isinstance(one, FoldQuantizedWeights)))
+        passes = (one for one in precision_pipeline(options) if not isinstance(one, FoldQuantizedWeights))
+        # Batch norms in fp32 stay whole, but every machine draws masks where it quantizes.
+        run_pipeline(graph, (*passes, ExpandDropout()))
         return workload_of(graph)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import ceil, prod
 
 from flexc.analysis.comparison.group_tiles import copy_tiles, walk_tiles
-from flexc.analysis.comparison.machines import ContractionCost, Machine
+from flexc.analysis.comparison.machines import ContractionCost, DequantizationCost, Machine
 from flexc.analysis.comparison.transfers import (
     EngineWork,
     Load,
@@ -17,7 +17,7 @@ from flexc.analysis.comparison.transfers import (
     tensor_bits,
 )
 from flexc.analysis.comparison.walk_parts import walk_parts
-from flexc.analysis.comparison.workload import GroupWork
+from flexc.analysis.comparison.workload import BlockOperand, GroupWork
 from flexc.cost.operand_loads import dma_cycles
 from flexc.cost.pipeline import EngineName, FirstLoad, Stage, TileProgram
 
@@ -40,7 +40,6 @@ def walk_program(work: GroupWork, machine: Machine, engines: EngineWork, results
         for place, load in zip(in_order, loads, strict=True)
         if load.loads > 1 or tiles == 1
     ]
-    loads += [Load(machine.operand_bits(one) or 0, tiles, one.stored_by, 2) for one in work.block_reads]
     store = dma_cycles(system, engines.written_bytes, tiles * results.planes)
     parts = walk_parts(work, machine, results.quantized, results.plain, of_tile)
     # Zeros are loads of nothing.
@@ -60,6 +59,25 @@ def walk_program(work: GroupWork, machine: Machine, engines: EngineWork, results
         stored=results.shares(machine, tiles),
         instructions=sum(load.instructions for load in loads)
         + tiles * (cleared + len(work.vector) + (work.lightnorm_elements > 0) + results.records),
+    )
+
+
+def dequantization_program(
+    operand: BlockOperand, tiles: int, cost: DequantizationCost, machine: Machine, results: Results
+) -> TileProgram:
+    """A dequantization: both planes loaded, multiplied, stored."""
+    system = machine.system
+    loads = [Load(8, 1, None)] * cost.constants
+    loads.append(Load(machine.operand_bits(operand) or 0, tiles, operand.stored_by, 2))
+    return TileProgram(
+        tiles,
+        tuple(first for load in loads for first in load.first(system)),
+        sum(load.cycles(system) for load in loads),
+        (Stage(cost.engine, cost.cycles), Stage("dma_out", store_cycles(results.plain, machine, tiles))),
+        operands_until=0,
+        results_until=1,
+        stored=results.shares(machine, tiles),
+        instructions=sum(load.instructions for load in loads) + tiles * (1 + results.records),
     )
 
 

@@ -16,7 +16,13 @@ from flexc.ir.placement import Placement
 from flexc.passes.scheduling.box_copies import BoxCopy
 from flexc.passes.scheduling.filter_quantize_plan import quantizes_filters
 from flexc.passes.scheduling.grouping import POOL_GRADIENTS
-from flexc.passes.scheduling.layout import FP10_RUN, PLAIN_FORMATS, shape_of
+from flexc.passes.scheduling.layout import (
+    FP10_RUN,
+    PLAIN_FORMATS,
+    grouped_dim,
+    shape_of,
+    storage_order,
+)
 from flexc.passes.scheduling.vector_plan import domain_of
 from flexc.passes.scheduling.vector_steps import STEPS, Domain, granules, step_of
 
@@ -30,6 +36,8 @@ def walk_of(ops: Sequence[Operation], placements: Mapping[SSAValue, Placement]) 
     first = ops[0]
     if isinstance(first, POOL_GRADIENTS):
         return _walk_of_pool_gradient(first, placements)
+    if isinstance(first, bfp.DequantizeOp):
+        return _walk_of_dequantization(first, placements)
     if isinstance(first, nn.GatherGradOp):
         shape, axis = shape_of(first.out), int(first.axis.value.data)
         whole_axis = tuple(extent if dim == axis % len(shape) else 1 for dim, extent in enumerate(shape))
@@ -139,6 +147,16 @@ def _walk_of_pool_gradient(op: Operation, placements: Mapping[SSAValue, Placemen
     return Walk(shape[:2], granules, tuple(results), cleared=True, follows=follows)
 
 
+def _walk_of_dequantization(op: bfp.DequantizeOp, placements: Mapping[SSAValue, Placement]) -> Walk:
+    """The grouped dimension innermost, in whole groups and bytes."""
+    assert isinstance(op.x.type, bfp.BlockTensorType)
+    shape, grouped = shape_of(op.x), grouped_dim(op.x)
+    plane = placements[op.x].planes[0]
+    others = tuple(shape[dim] for dim in storage_order(plane, shape) if dim != grouped)
+    granule = lcm(op.x.type.get_tile()[grouped], 2 if plane.format == "m4" else 1)
+    return Walk((*others, shape[grouped]), (*(1,) * len(others), min(granule, shape[grouped])))
+
+
 def _is_narrow(value: SSAValue, placements: Mapping[SSAValue, Placement], shape: tuple[int, ...]) -> bool:
     """Whether ten-bit values are read along the channels of the results."""
     return shape_of(value) == shape and placements[value].planes[0].format == "fp10"
@@ -150,8 +168,6 @@ def _results(ops: Sequence[Operation], domain: Domain) -> Iterator[Tensor]:
     What leaves the group or is quantized lives to the end.
     """
     elements = prod(domain.shape)
-    if isinstance(ops[0], bfp.DequantizeOp):
-        yield Tensor(elements, "f32")
     steps = [op for op in ops if type(op) in STEPS]
     last_use = {operand: index for index, op in enumerate(steps) for operand in op.operands}
     free: list[Storage] = []

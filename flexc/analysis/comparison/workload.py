@@ -65,6 +65,9 @@ class BlockOperand:
     group_length: int = 0
     row_length: int = 1
     """Elements that lie together, in whole bytes."""
+    read_back: bool = False
+    """Whether it is dequantized again: random bits of a dropout's mask, alike on every machine, or a result
+    that the policy stores so."""
     stored_by: StoredBy | None = None
     """Of what is read; None for an argument or a constant."""
 
@@ -166,7 +169,8 @@ class GroupWork:
     fills: tuple[Walk, ...] = ()
     """Beside contractions: boxes of the result that are filled with zeros."""
     reads: tuple[Tensor, ...] = ()
-    block_reads: tuple[BlockOperand, ...] = ()
+    dequantized: BlockOperand | None = None
+    """What a group turns into fp32, and does nothing else."""
     writes: tuple[Tensor, ...] = ()
     quantized: tuple[BlockOperand, ...] = ()
     """Operands that the converter makes of values of the group."""
@@ -182,8 +186,9 @@ class GroupWork:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of the group."""
-        return sum(problem.macs for problem in self.problems)
+        """Multiply-accumulates of the group; a dequantization is a product with 1 of each element."""
+        dequantized = 0 if self.dequantized is None else self.dequantized.elements
+        return sum(problem.macs for problem in self.problems) + dequantized
 
 
 @dataclass(frozen=True)
@@ -194,5 +199,5 @@ class Workload:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all contractions."""
+        """Multiply-accumulates of all groups."""
         return sum(group.macs for group in self.groups)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import which
 
 import pytest
 
 import flexc
+from flexc.analysis.report.energy_figures import shortened
 from flexc.analysis.report.page import report_page
+from tests.browser import PAGE_LOAD_SECONDS, headless_chromium
 from tests.inspected_model import residual_model
 from tests.marked_up_model import MARK, marked_up_model
 from tests.onnx_models import save
@@ -22,21 +23,11 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 pytestmark = pytest.mark.browser
-SECONDS = 30
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    program, driver = which("chromium"), which("chromedriver")
-    assert program, "chromium is missing"
-    assert driver, "chromedriver is missing"
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1400,1600"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    started.set_page_load_timeout(SECONDS)
+    started = headless_chromium()
     yield started
     started.quit()
 
@@ -83,7 +74,7 @@ def header(browser: webdriver.Chrome, title: str) -> tuple[WebElement, int]:
 
 
 def test_every_figure_is_drawn(opened: webdriver.Chrome) -> None:
-    for name in ("roofline", "energy", "timeline"):
+    for name in ("roofline", "energy", "energy-of-layers", "timeline"):
         drawn = opened.find_elements(By.CSS_SELECTOR, f"#{name} .main-svg")
         assert drawn, name
     assert opened.find_elements(By.CSS_SELECTOR, "#timeline .barlayer .point path")
@@ -132,9 +123,21 @@ def test_a_bar_of_the_timeline_chooses_its_layer_and_the_axes_zoom_together(open
     )
     assert opened.find_element(By.ID, "selected").text != "Selected layer"
     opened.execute_script("return Plotly.relayout(arguments[0], {'xaxis.range': [1000, 2000]})", bars)
-    WebDriverWait(opened, SECONDS).until(
+    WebDriverWait(opened, PAGE_LOAD_SECONDS).until(
         lambda it: it.execute_script("return arguments[0]._fullLayout.xaxis3.range[1]", bars) == 2000
     )
+
+
+def test_a_bar_of_a_layers_energy_chooses_it(opened: webdriver.Chrome) -> None:
+    bars = opened.find_element(By.ID, "energy-of-layers")
+    place = opened.execute_script("return arguments[0].data[0].text.indexOf('block.add (elementwise)')", bars)
+    opened.execute_script(
+        "const bar = arguments[0].data[0];"
+        "arguments[0].emit('plotly_click', {points: [{customdata: bar.customdata[arguments[1]]}]})",
+        bars,
+        place,
+    )
+    assert opened.find_element(By.ID, "selected").text == "Selected layer: block.add (elementwise)"
 
 
 def test_markup_in_names_does_no_harm(browser: webdriver.Chrome, tmp_path: Path) -> None:
@@ -145,7 +148,7 @@ def test_markup_in_names_does_no_harm(browser: webdriver.Chrome, tmp_path: Path)
     click(browser, shown_rows(browser)[1])
     assert browser.find_element(By.ID, "selected").text == f"Selected layer: first{MARK} (forward)"
     assert f"'first{MARK}'" in browser.find_element(By.ID, "details").text
-    ticks = browser.find_elements(By.CSS_SELECTOR, "#energy .x2tick text")
-    assert f"first{MARK} (forward)" in [tick.text for tick in ticks]
+    ticks = browser.find_elements(By.CSS_SELECTOR, "#energy-of-layers .ytick text")
+    assert shortened(f"first{MARK} (forward)") in [tick.text for tick in ticks]
     assert browser.execute_script("return [window.hurt === undefined, document.images.length]") == [True, 0]
     assert logged(browser) == []

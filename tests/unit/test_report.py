@@ -14,9 +14,11 @@ from click.testing import CliRunner
 
 import flexc
 from flexc.analysis.inspection import energy_text
+from flexc.analysis.report.energy_figures import LABEL_LENGTH, shortened
 from flexc.analysis.report.page import report_page, script_json
 from flexc.analysis.roofline import roofline_of
 from flexc.cli import main
+from flexc.cost.energy_breakdown import COMPONENT_WORDS
 from flexc.diagnostics import CompileError
 from flexc.program import Program
 from flexc.target import load_target
@@ -89,7 +91,7 @@ def test_what_rests_on_assumptions_is_marked(program: Program) -> None:
         "policy",
         "multiply-accumulates",
     }
-    for name in ("roofline", "energy", "timeline"):
+    for name in ("roofline", "energy", "energy-of-layers", "timeline"):
         assert "assumed: flexblock" in page.report["figures"][name]["layout"]["title"]["text"]
 
 
@@ -103,7 +105,9 @@ def test_markup_in_names_is_text(tmp_path: Path) -> None:
     assert sum(tag == "script" for tag, _ in page.elements) == 3
     label = html.escape(f"first{MARK} (forward)", quote=False)
     assert label in page.report["figures"]["roofline"]["data"][-1]["text"]
-    assert label in page.report["figures"]["energy"]["data"][1]["x"]
+    tick = html.escape(shortened(f"first{MARK} (forward)"), quote=False)
+    assert tick in page.report["figures"]["energy-of-layers"]["layout"]["yaxis"]["ticktext"]
+    assert label in page.report["figures"]["energy-of-layers"]["data"][0]["text"]
     assert page.report["layers"]["1"]["title"] == f"first{MARK} (forward)"
 
 
@@ -117,11 +121,12 @@ def test_json_in_a_script_keeps_its_meaning_without_markup() -> None:
 def test_the_energy_is_that_of_the_schedule(program: Program) -> None:
     page = Page(report_page(program))
     energy = program.schedule.energy_by_component_pj.by_component()
-    bars = {
-        one["legendgroup"]: one for one in page.report["figures"]["energy"]["data"] if one["x"] == ["all"]
-    }
-    assert {name: bar["y"][0] for name, bar in bars.items()} == pytest.approx(
-        {name: part / 1e6 for name, part in energy.items()}
+    (bars,) = page.report["figures"]["energy"]["data"]
+    assert bars["x"] == pytest.approx([part / 1e6 for part in energy.values()])
+    assert bars["y"] == list(COMPONENT_WORDS.values())
+    layers = {one["name"]: one["x"] for one in page.report["figures"]["energy-of-layers"]["data"]}
+    assert {name: sum(parts) for name, parts in layers.items()} == pytest.approx(
+        {words: energy[name] / 1e6 for name, words in COMPONENT_WORDS.items()}
     )
     summary = dict(zip(page.cells[0::3], page.cells[1::3], strict=False))
     assert summary["energy"] == energy_text(program.schedule.energy_pj)
@@ -171,3 +176,16 @@ def test_without_plotly_the_command_says_what_to_install(monkeypatch: pytest.Mon
     result = CliRunner().invoke(main, ["report", "a", "-o", "b.html"])
     assert result.exit_code == 1
     assert "error[FX555]: reports need plotly" in result.stderr
+
+
+def test_long_names_are_shortened_on_the_axis_alone(tmp_path: Path) -> None:
+    """They differ in the middle, which is left out; each still has a bar of its own."""
+    names = [f"{'a' * 60}{middle}{'z' * 60}" for middle in "xy"]
+    model = residual_model()
+    for node, name in zip([node for node in model.graph.node if node.op_type == "Conv"], names, strict=True):
+        node.name = name
+    page = Page(report_page(flexc.compile(save(model, tmp_path))))
+    figure = page.report["figures"]["energy-of-layers"]
+    assert {len(text) for text in figure["layout"]["yaxis"]["ticktext"]} <= set(range(LABEL_LENGTH + 1))
+    for name in names:
+        assert figure["data"][0]["text"].count(f"{name} (forward)") == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,16 +18,23 @@ from flexc.analysis.activity_counters import bytes_per_cycle, peak_occupancy, st
 from flexc.analysis.roofline import Roofline
 from flexc.analysis.trace import DRAM_COUNTERS
 from flexc.backends.stream.activity import Activity
-from flexc.backends.stream.isa import ENGINES, Space
-from flexc.cost.energy_breakdown import COMPONENT_WORDS, EnergyBreakdown
+from flexc.backends.stream.isa import ENGINES, Engine, Space
 from flexc.schedule import GroupSchedule, Schedule
 from flexc.target.machine import Target
 
 STRETCHES = 2000
 """Points of each counter over the program."""
-SHOWN_LAYERS = 40
-"""Layers with the most energy that have a bar of their own."""
-MARGIN = {"l": 70, "r": 20, "t": 50, "b": 50}
+COLOURS = ("#4c78a8", "#9ecae9", "#72b7b2", "#f58518", "#ffbf79", "#b279a2", "#79706e", "#54a24b", "#e45756")
+BUFFER_COLOURS = {Space.OPERAND: "#f58518", Space.HELD: "#b279a2", Space.PSUM: "#54a24b"}
+DRAM_COLOURS: dict[Engine, str] = {"dma_in": "#4c78a8", "dma_out": "#e45756"}
+MARGIN = {"l": 70, "r": 20, "t": 70, "b": 50}
+FEW_EPOCHS = 20
+"""Epochs that each have a tick of their own."""
+
+
+def title(text: str, *, pixels_above: int = 10) -> dict[str, Any]:
+    """A title right above the plot, under plotly's buttons, which stand at the top of the margin."""
+    return {"text": text, "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": pixels_above}}
 
 
 def literal(text: str) -> str:
@@ -67,44 +75,13 @@ def roofline_figure(roofline: Roofline) -> go.Figure:
             hovertemplate="%{text}<br>%{x:.3g} MACs a byte, %{y:.4g} GMAC/s<extra></extra>",
         )
     figure.update_layout(
-        title=f"Roofline ({assumed(roofline.target)})", margin=MARGIN, legend={"orientation": "h", "y": -0.2}
+        title=title(f"Roofline ({assumed(roofline.target)})"),
+        margin=MARGIN,
+        legend={"orientation": "h", "y": -0.2},
     )
     figure.update_xaxes(type="log", title="MACs per DRAM byte, in the direction that moves more")
     figure.update_yaxes(type="log", title="10^9 MACs a second")
     return figure
-
-
-def energy_figure(schedule: Schedule) -> go.Figure:
-    """Energy by component: of the program, and of the layers that take most of it."""
-    by_layer: dict[str, EnergyBreakdown] = {}
-    for group in schedule.groups:
-        layer = f"{literal(group.label)} ({part_of(group)})"
-        by_layer[layer] = by_layer.get(layer, EnergyBreakdown()) + group.energy_by_component_pj
-    largest = sorted(by_layer, key=lambda layer: -by_layer[layer].total)
-    chosen = [layer for layer in by_layer if layer in set(largest[:SHOWN_LAYERS])]
-    figure = make_subplots(1, 2, column_widths=[0.25, 0.75], shared_yaxes=False)
-    for number, (name, words) in enumerate(COMPONENT_WORDS.items()):
-        total = getattr(schedule.energy_by_component_pj, name) / 1e6
-        style = {
-            "name": words,
-            "legendgroup": name,
-            "marker_color": COLOURS[number],
-            "hovertemplate": f"%{{x}}<br>{words}: %{{y:.4g}} uJ<extra></extra>",
-        }
-        figure.add_bar(x=["all"], y=[total], showlegend=False, row=1, col=1, **style)
-        amounts = [getattr(by_layer[layer], name) / 1e6 for layer in chosen]
-        figure.add_bar(x=chosen, y=amounts, row=1, col=2, **style)
-    title = f"Energy ({assumed(schedule.target)})"
-    legend = {"font": {"size": 10}, "tracegroupgap": 0}
-    figure.update_layout(barmode="stack", title=title, margin={**MARGIN, "b": 140}, legend=legend)
-    figure.update_yaxes(title="uJ", row=1, col=1)
-    return figure
-
-
-COLOURS = (
-    *("#4c78a8", "#9ecae9", "#72b7b2", "#f58518", "#ffbf79", "#b279a2"),
-    *("#79706e", "#54a24b", "#e45756", "#d8b5a5", "#eeca3b", "#439894", "#9d755d"),
-)
 
 
 def timeline_figure(schedule: Schedule, activity: Activity, target: Target) -> go.Figure:
@@ -136,7 +113,8 @@ def timeline_figure(schedule: Schedule, activity: Activity, target: Target) -> g
         size = _size_bytes(target, space)
         share = np.round(peak_occupancy(holdings, edges) / size, 4)
         figure.add_scatter(
-            x=edges[:-1].tolist(), y=share.tolist(), line={"shape": "hv", "width": 1}, row=2, col=1,
+            x=edges[:-1].tolist(), y=share.tolist(), row=2, col=1,
+            line={"shape": "hv", "width": 1, "color": BUFFER_COLOURS[space]},
             name=f"{space.name.lower()} buffer, of {size:,} bytes",
         )  # fmt: skip
     for engine, name in DRAM_COUNTERS.items():
@@ -144,13 +122,13 @@ def timeline_figure(schedule: Schedule, activity: Activity, target: Target) -> g
         figure.add_scatter(
             x=edges[:-1].tolist(),
             y=np.round(rates, 3).tolist(),
-            line={"shape": "hv", "width": 1},
+            line={"shape": "hv", "width": 1, "color": DRAM_COLOURS[engine]},
             row=3,
             col=1,
             name=name,
         )
     figure.update_layout(
-        title=f"Timeline: drag to zoom, double click to see all ({assumed(schedule.target)})",
+        title=title(f"Drag to zoom, double click to see all ({assumed(schedule.target)})", pixels_above=30),
         barmode="overlay", height=780, margin={**MARGIN, "t": 90},
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=list(reversed(ENGINES)), row=1, col=1)
@@ -171,13 +149,13 @@ def _size_bytes(target: Target, space: Space) -> int:
 
 
 def course_figure(
-    title: str, epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]]
+    words: str, axis: str, epochs: Sequence[int], curves: Mapping[str, Sequence[float | None]]
 ) -> go.Figure:
-    """Curves over the epochs of a training run."""
+    """Curves of shares over the epochs of a training run; ``axis`` says shares of what."""
     figure = go.Figure()
     for name, values in curves.items():
         figure.add_scatter(x=list(epochs), y=list(values), mode="lines+markers", name=name)
-    figure.update_layout(title=title, margin=MARGIN)
-    figure.update_xaxes(title="epoch")
-    figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(title=title(words), margin=MARGIN)
+    figure.update_xaxes(title="epoch", tickformat="d", dtick=1 if len(epochs) <= FEW_EPOCHS else None)
+    figure.update_yaxes(title=axis, tickformat=".0%", rangemode="tozero")
     return figure

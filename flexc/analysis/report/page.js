@@ -56,7 +56,7 @@ for (const row of rows) {
     if (event.key === "Enter") select(row.dataset.group);
   });
 }
-for (const id of ["roofline", "timeline"]) {
+for (const id of ["roofline", "energy-of-layers", "timeline"]) {
   document.getElementById(id).on("plotly_click", (event) => {
     const group = event.points[0].customdata;
     if (group !== undefined) select(group);

@@ -21,6 +21,7 @@ from plotly.offline import get_plotlyjs
 from flexc.analysis.inspection import byte_text, energy_text, spatial_utilization
 from flexc.analysis.layer_details import details
 from flexc.analysis.report import figures
+from flexc.analysis.report.energy_figures import components_figure, layers_figure
 from flexc.analysis.report.mapping_picture import mapping_figure
 from flexc.analysis.report.training_run import course_of
 from flexc.analysis.roofline import mantissa_bits, mode_name, roofline_of
@@ -72,7 +73,8 @@ def report_page(program: Program, run: Path | None = None) -> str:
     schedule = program.schedule
     drawn: dict[str, go.Figure] = {
         "roofline": figures.roofline_figure(roofline_of(schedule, target)),
-        "energy": figures.energy_figure(schedule),
+        "energy": components_figure(schedule),
+        "energy-of-layers": layers_figure(schedule),
         "timeline": figures.timeline_figure(schedule, activity_of(program.stream, target), target),
     }
     courses = {} if run is None else course_of(run)

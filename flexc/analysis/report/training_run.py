@@ -26,6 +26,8 @@ def course_of(run: Path) -> dict[str, go.Figure]:
         return {name: values for name, values in found.items() if any(value is not None for value in values)}
 
     return {
-        "zero-setting": course_figure("Zero-setting errors of quantized tensors", numbers, curves(ERRORS)),
-        "accuracy": course_figure("Accuracy", numbers, curves(ACCURACIES)),
+        "zero-setting": course_figure(
+            "Zero-setting errors of quantized tensors", "of elements that are not 0", numbers, curves(ERRORS)
+        ),
+        "accuracy": course_figure("Accuracy", "of examples", numbers, curves(ACCURACIES)),
     }

@@ -10,15 +10,9 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from flexc.analysis.comparison.grouping import OpGroup, OpGrouping
 from flexc.analysis.comparison.phases import Phase
+from flexc.analysis.comparison.stored_values import GroupResults, StoredValues
 from flexc.analysis.comparison.vector_work import vector_work
-from flexc.analysis.comparison.walks import (
-    Read,
-    follows_of,
-    plain_storage,
-    walk_of,
-    walk_of_copy,
-    walk_order,
-)
+from flexc.analysis.comparison.walks import Read, walk_of, walk_of_copy, walk_of_steps
 from flexc.analysis.comparison.workload import (
     PHASE_OF_PASS,
     BlockOperand,
@@ -26,7 +20,6 @@ from flexc.analysis.comparison.workload import (
     Norm,
     NormDirection,
     NormKind,
-    Storage,
     StoredBy,
     Tensor,
     Walk,
@@ -43,14 +36,8 @@ from flexc.numerics.block_float import groups_shape
 from flexc.passes.map_contractions import problems_of
 from flexc.passes.scheduling.box_copies import BoxCopy, box_copies, is_box_op
 from flexc.passes.scheduling.filter_quantize_plan import quantizes_filters
-from flexc.passes.scheduling.grouping import CONSTANTS, QUANTIZED
-from flexc.passes.scheduling.layout import (
-    NORM_TABLE_ROWS,
-    PLAIN_FORMATS,
-    grouped_dim,
-    shape_of,
-    stored_as_fp10,
-)
+from flexc.passes.scheduling.grouping import QUANTIZED
+from flexc.passes.scheduling.layout import NORM_TABLE_ROWS, grouped_dim, shape_of
 from flexc.passes.scheduling.local_gradient_plan import fills_of
 from flexc.passes.scheduling.vector_steps import STEPS
 
@@ -82,9 +69,7 @@ class _Extractor:
     def __init__(self, graph: Graph, grouping: OpGrouping) -> None:
         self.graph = graph
         self.grouping = grouping
-        self.arguments = frozenset(graph.main.body.block.args)
-        self.places: dict[int, dict[SSAValue, int]] = {}
-        """By group: what it stores, in order."""
+        self.values = StoredValues(grouping, graph.main.body.block.args)
 
     def group(self, index: int) -> GroupWork:
         """The work of one group."""
@@ -93,11 +78,9 @@ class _Extractor:
         problems = self._problems(group)
         pass_ = pass_of(first)
         norm = _norm(first)
-        quantizes = [op for op in group.ops if isinstance(op, bfp.QuantizeOp)]
         dequantized = self._dequantized(first) if isinstance(first, bfp.DequantizeOp) else None
-        made: set[SSAValue] = {result for op in group.ops for result in op.results}
-        stored, only_quantized = self._written(group)
-        reads = () if self._known(group) else tuple(tensor for _, tensor in self._reads(group, made))
+        results = self.values.results_of(index)
+        reads = [] if self._known(group) else list(self._reads(group))
         copies = tuple(box_copies(first, self.grouping.placements.__getitem__)) if is_box_op(first) else ()
         return GroupWork(
             phase=_phase(group, pass_),
@@ -105,23 +88,23 @@ class _Extractor:
             number=index,
             problems=problems,
             operands_stored_by=self._operands_stored_by(first) if problems else (None, None),
-            walk=None if problems or copies or norm is not None else self._walk(group, made),
+            walk=None if problems or copies or norm is not None else self._walk(group, reads, results),
             fills=tuple(walk_of_copy(fill, self.grouping.placements) for fill in self._fills(first)),
             copies=tuple(walk_of_copy(copy, self.grouping.placements) for copy in copies),
-            reads=tuple(self._box(copy) for copy in copies) if copies else reads,
+            reads=tuple(self._box(copy) for copy in copies) or tuple(tensor for _, tensor in reads),
             dequantized=dequantized,
-            writes=tuple(self._result(value) for value in stored),
+            writes=tuple(map(self.values.written, results.stored)),
             quantized=tuple(
-                # What is known at compile time is quantized there.
                 replace(
                     self._block(op.out.type, op.x, op),
                     along=_along(op, problems[0]) if problems else None,
                 )
-                for op in quantizes
-                if not self._is_constant(op.x)
+                for op in results.quantized
             ),
-            converted_apart=tuple(walk_of([op], self.grouping.placements) for op in quantizes if problems),
-            stored_unquantized=tuple(self._result(value) for value in only_quantized),
+            converted_apart=tuple(
+                walk_of([op], self.grouping.placements) for op in results.quantized if problems
+            ),
+            stored_unquantized=tuple(map(self.values.written, results.only_quantized)),
             vector=tuple(each for op in group.ops for each in vector_work(op)),
             lightnorm_elements=sum(
                 prod(shape_of(op.out)) for op in group.ops if isinstance(op, lightnorm.InferOp)
@@ -130,11 +113,11 @@ class _Extractor:
         )
 
     def _dequantized(self, op: bfp.DequantizeOp) -> BlockOperand:
-        return replace(self._block(op.x.type, op.x, op), stored_by=self._stored_by(op.x))
+        return replace(self._block(op.x.type, op.x, op), stored_by=self.values.stored_by(op.x))
 
     def _known(self, group: OpGroup) -> bool:
         """Whether a group quantizes what is known at compile time, and does nothing else."""
-        return all(isinstance(op, bfp.QuantizeOp) and self._is_constant(op.x) for op in group.ops)
+        return all(isinstance(op, bfp.QuantizeOp) and self.values.is_constant(op.x) for op in group.ops)
 
     def _problems(self, group: OpGroup) -> tuple[ContractionProblem, ...]:
         op = group.first
@@ -153,50 +136,23 @@ class _Extractor:
         a, b = op.operands[:2]
         if isinstance(op, bfp.ConvWeightGradOp):
             a, b = op.x, op.g
-        return self._stored_by(a), self._stored_by(b)
+        return self.values.stored_by(a), self.values.stored_by(b)
 
-    def _stored_by(self, value: SSAValue) -> StoredBy | None:
-        root = self.grouping.root(value)
-        index = self.grouping.index_of.get(root)
-        if index is None:
-            return None
-        if isinstance(root.owner, bfp.QuantizeOp) and self._is_constant(root.owner.x):
-            return None
-        if index not in self.places:
-            ops = self.grouping.groups[index].ops
-            quantized = [
-                op.out for op in ops if isinstance(op, bfp.QuantizeOp) and not self._is_constant(op.x)
-            ]
-            plain, _ = self._written(self.grouping.groups[index])
-            places = {value: 2 * place for place, value in enumerate(quantized)}
-            self.places[index] = places | {value: 2 * len(places) + at for at, value in enumerate(plain)}
-        return StoredBy(index, self.places[index][root])
-
-    def _is_constant(self, value: SSAValue) -> bool:
-        return isinstance(self.grouping.root(value).owner, CONSTANTS)
-
-    def _walk(self, group: OpGroup, made: set[SSAValue]) -> Walk:
-        walk = walk_of(group.ops, self.grouping.placements)
+    def _walk(self, group: OpGroup, reads: Sequence[tuple[Read, Tensor]], results: GroupResults) -> Walk:
         of_steps = all(type(op) in STEPS or isinstance(op, bfp.QuantizeOp) for op in group.ops)
         if not of_steps or quantizes_filters(group.first):
-            return walk
-        values = [value for value, _ in self._reads(group, made)]
-        follows = follows_of(group.ops, values, self.grouping.placements, self.grouping.root)
-        order = walk_order(group.ops, values, self.grouping.root, self._leaves)
-        return replace(walk, order=order, follows=follows)
+            return walk_of(group.ops, self.grouping.placements)
+        values = [value for value, _ in reads]
+        return walk_of_steps(group.ops, values, results.stored, self.grouping.placements, self.grouping.root)
 
     def _fills(self, op: Operation) -> Sequence[BoxCopy]:
         if not isinstance(op, bfp.ConvLocalGradOp):
             return ()
         return fills_of(op, self.grouping.placements.__getitem__)
 
-    def _leaves(self, value: SSAValue, ops: Sequence[Operation]) -> bool:
-        """Whether a group stores a value that it makes."""
-        return any(reader not in ops for reader in self._readers(value))
-
-    def _reads(self, group: OpGroup, made: set[SSAValue]) -> Iterator[tuple[Read, Tensor]]:
+    def _reads(self, group: OpGroup) -> Iterator[tuple[Read, Tensor]]:
         """What a group reads, and what it is stored as."""
-        seen: set[SSAValue] = set()
+        made_or_seen: set[SSAValue] = {result for op in group.ops for result in op.results}
         for op in group.ops:
             if isinstance(op, lightnorm.BackwardOp):
                 # The numbers of positions and chunks, and the range constant, from a table.
@@ -215,69 +171,19 @@ class _Extractor:
                 yield op, Tensor(prod(shape_of(windows)[2:]), "f32")
             for operand in operands:
                 root = self.grouping.root(operand)
-                if root in made or root in seen or isinstance(root.type, bfp.BlockTensorType):
+                if root in made_or_seen or isinstance(root.type, bfp.BlockTensorType):
                     continue
-                seen.add(root)
-                tensor = self._tensor(root)
+                made_or_seen.add(root)
+                tensor = self.values.read(root)
                 if isinstance(op, nn.SliceOp | nn.GatherOp) and operand is op.x:
                     tensor = replace(tensor, elements=prod(shape_of(op.out)))
                 if isinstance(op, nn.GatherOp) and operand is op.indices:
                     tensor = replace(tensor, of_gather=True)
                 yield root, tensor
 
-    def _written(self, group: OpGroup) -> tuple[list[SSAValue], list[SSAValue]]:
-        """Results that reach DRAM; and those that only quantizations of the group read."""
-        stored: list[SSAValue] = []
-        only_quantized: list[SSAValue] = []
-        for op in group.ops:
-            if isinstance(op, bfp.QuantizeOp):
-                continue
-            for result in op.results:
-                readers = list(self._readers(result))
-                if isinstance(result.type, bfp.BlockTensorType) or not readers:
-                    continue
-                if any(reader not in group.ops for reader in readers):
-                    stored.append(result)
-                elif any(isinstance(reader, bfp.QuantizeOp) for reader in readers):
-                    only_quantized.append(result)
-        return stored, only_quantized
-
-    def _readers(self, value: SSAValue) -> Iterator[Operation]:
-        """The ops that read ``value``, by its other names too."""
-        for use in value.uses:
-            if isinstance(use.operation, nn.ReshapeOp):
-                yield from self._readers(use.operation.out)
-            yield use.operation
-
     def _box(self, copy: BoxCopy) -> Tensor:
-        return replace(self._tensor(self.grouping.root(copy.source.value)), elements=prod(copy.domain.shape))
-
-    def _tensor(self, value: SSAValue) -> Tensor:
-        return Tensor(prod(shape_of(value)), self._storage(value), self._stored_by(value))
-
-    def _result(self, value: SSAValue) -> Tensor:
-        return Tensor(prod(shape_of(value)), self._storage(value))
-
-    def _storage(self, value: SSAValue) -> Storage:
-        if self._of_parameter(value) or isinstance(value.owner, CONSTANTS):
-            return "f32" if PLAIN_FORMATS[_element(value)] == "f32" else plain_storage(value)
-        if isinstance(value.owner, Operation) and stored_as_fp10(value):
-            return "fp10"
-        return plain_storage(value)
-
-    def _of_parameter(self, value: SSAValue) -> bool:
-        """Whether ``value`` is an argument, or made element by element of one with its shape (an update)."""
-        if value in self.arguments:
-            return True
-        index = self.grouping.index_of.get(value)
-        if index is None or isinstance(value.owner, QUANTIZED):
-            return False
-        group = self.grouping.groups[index]
-        return any(
-            operand in self.arguments and shape_of(operand) == shape_of(value)
-            for op in group.ops
-            for operand in op.operands
-        )
+        read: Tensor = self.values.read(self.grouping.root(copy.source.value))
+        return replace(read, elements=prod(copy.domain.shape))
 
     def _block(self, found: Attribute, value: SSAValue, op: Operation) -> BlockOperand:
         assert isinstance(found, bfp.BlockTensorType)
@@ -289,7 +195,7 @@ class _Extractor:
             groups=prod(groups_shape(shape, found.get_tile())),
             mantissa_bits=found.mantissa_bits.data,
             pass_="forward" if reader is None else pass_of(reader),
-            of_parameter=self.grouping.root(value) in self.arguments,
+            of_parameter=self.values.is_argument(value),
             group_length=max(found.get_tile()),
             row_length=shape[grouped_dim(op.out)] if isinstance(op, bfp.QuantizeOp) else 1,
             read_back=reader is None,
@@ -358,8 +264,3 @@ def _layer(op: Operation) -> str:
         return str(role.layer.data)
     source = op.attributes.get("source")
     return str(source.node_name.data) if isinstance(source, SourceAttr) else ""
-
-
-def _element(value: SSAValue) -> Attribute:
-    element: Attribute = value.type.element_type  # type: ignore[attr-defined]
-    return element

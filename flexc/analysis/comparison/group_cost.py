@@ -140,15 +140,18 @@ def _results(work: GroupWork, quantized: Mapping[int, BlockOperand], extra: Sequ
 def _plain(work: GroupWork, machine: Machine, results: Results) -> GroupPrograms:
     if work.dequantized is not None:
         return _dequantized(work, work.dequantized, machine, results)
-    engines = _engines(work, machine, results)
-    moved = engines.read_bytes + engines.written_bytes
-    if work.copies:
-        programs = tuple(copy_programs(work, machine))
-    elif work.norm is None:
-        programs = (walk_program(work, machine, engines, results),)
+    if work.walk is not None:
+        tiles = walk_tiles(work, work.walk, machine, results.quantized)
+        engines = _engines(work, machine, results, tiles.elements)
+        programs: tuple[TileProgram, ...] = (walk_program(work, work.walk, tiles, machine, engines, results),)
     else:
-        passes = norm_reads(work.norm, machine)
-        programs = tuple(norm_programs(work, work.norm, machine, engines, passes))
+        engines = _engines(work, machine, results, _elements_read(work, machine))
+        if work.norm is None:
+            programs = tuple(copy_programs(work, machine))
+        else:
+            passes = norm_reads(work.norm, machine)
+            programs = tuple(norm_programs(work, work.norm, machine, engines, passes))
+    moved = engines.read_bytes + engines.written_bytes
     return GroupPrograms(programs, 0, moved, engines.energy + dram_energy(machine.system, moved))
 
 
@@ -167,7 +170,7 @@ def _with_contractions(
     work: GroupWork, machine: Machine, contractions: Sequence[ContractionCost], results: Results
 ) -> GroupPrograms:
     """Contractions one after the other, their results stored and worked on as they come."""
-    engines = _engines(work, machine, results)
+    engines = _engines(work, machine, results, _elements_read(work, machine))
     programs = tuple(contraction_programs(work, machine, contractions, engines, results))
     compute = sum(one.compute_cycles for one in contractions)
     load_bytes = sum(one.operands.a_bytes + one.operands.b_bytes for one in contractions)
@@ -178,12 +181,14 @@ def _with_contractions(
     return GroupPrograms(programs, compute, moved, energy + dram_energy(machine.system, moved))
 
 
-def _engines(work: GroupWork, machine: Machine, results: Results) -> EngineWork:
+def _elements_read(work: GroupWork, machine: Machine) -> list[int]:
+    """Elements of each of the reads of a group that walks nothing."""
+    return [one.elements * tensor_reads(one, work.norm, machine) for one in work.reads]
+
+
+def _engines(work: GroupWork, machine: Machine, results: Results, elements: Sequence[int]) -> EngineWork:
+    """``elements`` are those that are read of each of the group's reads."""
     system = machine.system
-    if work.walk is not None:
-        elements: Sequence[int] = walk_tiles(work, machine, results.quantized).elements
-    else:
-        elements = [one.elements * tensor_reads(one, work.norm, machine) for one in work.reads]
     read_bits = sum(
         count * machine.tensor_bits(tensor) for tensor, count in zip(work.reads, elements, strict=True)
     )

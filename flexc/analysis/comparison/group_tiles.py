@@ -46,10 +46,8 @@ class WalkTiles:
     elements: tuple[int, ...]
 
 
-def walk_tiles(work: GroupWork, machine: Machine, quantized: Sequence[BlockOperand]) -> WalkTiles:
+def walk_tiles(work: GroupWork, walk: Walk, machine: Machine, quantized: Sequence[BlockOperand]) -> WalkTiles:
     """Tiles of a group that walks its results."""
-    walk = work.walk
-    assert walk is not None
     every = tuple(map(Followed, range(len(walk.extents))))
     whole = prod(walk.extents)
     follows = walk.follows or tuple(every if one.elements >= whole else () for one in work.reads)

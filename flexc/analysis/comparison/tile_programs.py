@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil, prod
 
-from flexc.analysis.comparison.group_tiles import copy_tiles, walk_tiles
+from flexc.analysis.comparison.group_tiles import WalkTiles, copy_tiles
 from flexc.analysis.comparison.machines import ContractionCost, DequantizationCost, Machine
 from flexc.analysis.comparison.transfers import (
     EngineWork,
@@ -17,16 +17,21 @@ from flexc.analysis.comparison.transfers import (
     tensor_bits,
 )
 from flexc.analysis.comparison.walk_parts import walk_parts
-from flexc.analysis.comparison.workload import BlockOperand, GroupWork
+from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Walk
 from flexc.cost.operand_loads import dma_cycles
 from flexc.cost.pipeline import EngineName, FirstLoad, Stage, TileProgram
 
 
-def walk_program(work: GroupWork, machine: Machine, engines: EngineWork, results: Results) -> TileProgram:
+def walk_program(
+    work: GroupWork,
+    walk: Walk,
+    found: WalkTiles,
+    machine: Machine,
+    engines: EngineWork,
+    results: Results,
+) -> TileProgram:
     """A group that walks its results: loads, its unit, the vector unit, the converter, stores."""
-    assert work.walk is not None
     system = machine.system
-    found = walk_tiles(work, machine, results.quantized)
     tiles = found.tiles
     reads = list(zip(work.reads, found.loads, found.elements, strict=True))
     # What all tiles share is loaded first.
@@ -43,7 +48,7 @@ def walk_program(work: GroupWork, machine: Machine, engines: EngineWork, results
     store = dma_cycles(system, engines.written_bytes, tiles * results.planes)
     parts = walk_parts(work, machine, results.quantized, results.plain, of_tile)
     # Zeros are loads of nothing.
-    cleared = int(work.walk.cleared)
+    cleared = int(walk.cleared)
     clearing = dma_cycles(system, 0, cleared)
     computing = _at_work(
         Stage("lightnorm", engines.lightnorm), Stage("vector", engines.vector, parts.of_functions)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import lcm, prod
 from typing import TypeAlias
 
@@ -24,7 +25,7 @@ from flexc.passes.scheduling.layout import (
     storage_order,
 )
 from flexc.passes.scheduling.vector_plan import domain_of
-from flexc.passes.scheduling.vector_steps import STEPS, Domain, granules, step_of
+from flexc.passes.scheduling.vector_steps import STEPS, Domain, Step, granules, step_of
 
 CHANNEL = 1
 Read: TypeAlias = SSAValue | Operation
@@ -49,6 +50,36 @@ def walk_of(ops: Sequence[Operation], placements: Mapping[SSAValue, Placement]) 
         taps = prod(shape[2:])
         return Walk((shape[0], taps), (2, taps))
     domain = domain_of(ops, placements.__getitem__)
+    steps = {op: step_of(op, domain) for op in ops if type(op) in STEPS}
+    return _walk_of_domain(ops, domain, steps, placements)
+
+
+def walk_of_steps(
+    ops: Sequence[Operation],
+    reads: Sequence[Read],
+    stored: Collection[SSAValue],
+    placements: Mapping[SSAValue, Placement],
+    root: Callable[[SSAValue], SSAValue],
+) -> Walk:
+    """The walk of a vector group that reads ``reads`` and stores ``stored``, with what waits for what in it.
+
+    ``root`` gives the value that lies where another does.
+    """
+    domain = domain_of(ops, placements.__getitem__)
+    steps = {op: step_of(op, domain) for op in ops if type(op) in STEPS}
+    return replace(
+        _walk_of_domain(ops, domain, steps, placements),
+        follows=_follows(ops, domain, steps, reads, root),
+        order=_order(ops, reads, stored, root),
+    )
+
+
+def _walk_of_domain(
+    ops: Sequence[Operation],
+    domain: Domain,
+    steps: Mapping[Operation, Step],
+    placements: Mapping[SSAValue, Placement],
+) -> Walk:
     granule: dict[int, int] = {}
     for op in ops:
         for dim, multiple in granules(op, domain).items():
@@ -58,7 +89,7 @@ def walk_of(ops: Sequence[Operation], placements: Mapping[SSAValue, Placement]) 
     return Walk(
         tuple(domain.shape[dim] for dim in domain.order),
         tuple(min(granule.get(dim, 1), domain.shape[dim]) for dim in domain.order),
-        tuple(_results(ops, domain)),
+        tuple(_results(ops, domain, steps)),
     )
 
 
@@ -72,14 +103,14 @@ def walk_of_copy(copy: BoxCopy, placements: Mapping[SSAValue, Placement]) -> Wal
     )
 
 
-def follows_of(
+def _follows(
     ops: Sequence[Operation],
+    domain: Domain,
+    steps: Mapping[Operation, Step],
     reads: Sequence[Read],
-    placements: Mapping[SSAValue, Placement],
     root: Callable[[SSAValue], SSAValue],
 ) -> tuple[tuple[Followed, ...], ...]:
-    """For each of ``reads`` of a vector group, the extents of its walk that a tile of it depends on."""
-    domain = domain_of(ops, placements.__getitem__)
+    """For each of ``reads``, the extents of the walk that a tile of it depends on."""
     place = {dim: index for index, dim in enumerate(domain.order)}
     every = {index: Followed(index) for index in place.values()}
     found: dict[Read, dict[int, Followed]] = {}
@@ -87,7 +118,7 @@ def follows_of(
         if isinstance(op, bfp.QuantizeOp):
             found.setdefault(root(op.x), {}).update(every)
             continue
-        for source in step_of(op, domain).sources:
+        for source in steps[op].sources:
             read = root(source.value) if source.table is None else op
             dims = found.setdefault(read, {})
             for rule in source.rules:
@@ -100,22 +131,19 @@ def follows_of(
     return tuple(tuple(follows[at] for at in sorted(follows)) for follows in in_order)
 
 
-def walk_order(
+def _order(
     ops: Sequence[Operation],
     reads: Sequence[Read],
+    stored: Collection[SSAValue],
     root: Callable[[SSAValue], SSAValue],
-    leaves: Callable[[SSAValue, Sequence[Operation]], bool],
 ) -> WalkOrder:
-    """What the steps of a vector group wait for.
-
-    ``root`` gives the value that lies where another does, ``leaves`` whether a value is stored.
-    """
+    """What the steps wait for."""
     loads: list[frozenset[int]] = []
     # Of values of the group: functions behind which they are there; and of what was only loaded, its reads.
     functions: dict[SSAValue, int] = {}
     loaded: dict[Read, frozenset[int]] = {read: frozenset((place,)) for place, read in enumerate(reads)}
     converted: list[int] = []
-    stored: list[int] = []
+    stored_behind: list[int] = []
     for op in ops:
         needed = loaded.get(op, frozenset[int]()).union(
             *(loaded.get(root(operand), ()) for operand in op.operands)
@@ -129,9 +157,9 @@ def walk_order(
             loaded[op.results[0]] = needed
         for result in op.results:
             functions[result] = len(loads)
-            if leaves(result, ops):
-                stored.append(len(loads))
-    return WalkOrder(tuple(loads), tuple(converted), tuple(stored))
+            if result in stored:
+                stored_behind.append(len(loads))
+    return WalkOrder(tuple(loads), tuple(converted), tuple(stored_behind))
 
 
 def _walk_of_pool_gradient(op: Operation, placements: Mapping[SSAValue, Placement]) -> Walk:
@@ -162,18 +190,17 @@ def _is_narrow(value: SSAValue, placements: Mapping[SSAValue, Placement], shape:
     return shape_of(value) == shape and placements[value].planes[0].format == "fp10"
 
 
-def _results(ops: Sequence[Operation], domain: Domain) -> Iterator[Tensor]:
+def _results(ops: Sequence[Operation], domain: Domain, steps: Mapping[Operation, Step]) -> Iterator[Tensor]:
     """Results that need a place of their own: not where they are what was loaded, or where another has died.
 
     What leaves the group or is quantized lives to the end.
     """
     elements = prod(domain.shape)
-    steps = [op for op in ops if type(op) in STEPS]
     last_use = {operand: index for index, op in enumerate(steps) for operand in op.operands}
     free: list[Storage] = []
     made: set[SSAValue] = set()
     for index, op in enumerate(steps):
-        if step_of(op, domain).only_loads:
+        if steps[op].only_loads:
             continue
         for operand in dict.fromkeys(op.operands):
             if operand in made and last_use[operand] == index and not _lives_on(operand, ops):

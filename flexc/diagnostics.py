@@ -13,6 +13,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
+def printable(text: str, keep: str = "") -> str:
+    """A text for a terminal: control codes, marks of direction and the like are escaped, as in Python.
+
+    Names come from models, which may hold anything. Characters in ``keep`` stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
 @dataclass(frozen=True)
 class Place:
     """Where an error is: the file and, where there is one, the ONNX node (index in graph order)."""
@@ -31,7 +44,7 @@ class Place:
             for part in (self.op_type, "" if self.node_index is None else f"node {self.node_index}")
             if part
         )
-        return f"'{self.node_name}'" + (f" ({inside})" if inside else "")
+        return f"'{printable(self.node_name)}'" + (f" ({inside})" if inside else "")
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Diagnostic:
             lines.append(f"  --> {where}")
         if self.hint:
             lines.append(f"  hint: {self.hint}")
-        return "\n".join(lines)
+        return printable("\n".join(lines), keep="\n")
 
 
 class CompileError(Exception):

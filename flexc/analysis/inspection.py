@@ -12,7 +12,7 @@ from math import ceil
 
 from flexc.backends.stream.isa import ENGINES
 from flexc.cost.energy_breakdown import COMPONENT_WORDS, COMPONENTS, EnergyBreakdown
-from flexc.diagnostics import error
+from flexc.diagnostics import error, printable
 from flexc.schedule import ContractionSchedule, GroupSchedule, Schedule
 
 TIMELINE_COLUMNS = 72
@@ -74,8 +74,10 @@ def layer(schedule: Schedule, name: str) -> Schedule:
         near = near or difflib.get_close_matches(name, names)
         raise error(
             "FX552",
-            f"no group of the schedule comes from a node called '{name}'",
-            hint=f"close names: {', '.join(near)}" if near else "`flexc inspect DIR` lists the nodes",
+            f"no group of the schedule comes from a node called '{printable(name)}'",
+            hint=f"close names: {printable(', '.join(near))}"
+            if near
+            else "`flexc inspect DIR` lists the nodes",
         )
     return replace(schedule, groups=found)
 

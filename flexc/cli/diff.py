@@ -16,6 +16,7 @@ from flexc.array_files import read_npz
 from flexc.cli.progress import working
 from flexc.cli.text_table import table_lines
 from flexc.cost.energy_breakdown import COMPONENT_WORDS, COMPONENTS
+from flexc.diagnostics import printable
 from flexc.options import CompileOptions
 from flexc.program import load
 from flexc.versioned_json import finite_or_none, versioned_json
@@ -59,10 +60,10 @@ def diff(a: Path, b: Path, input_path: Path | None, show_all: bool, mappings: bo
         click.echo(_json(options, found, values), nl=False)
         return
     for line in _lines(options, found, show_all=show_all, mappings=mappings):
-        click.echo(line)
+        click.echo(printable(line))
     if values is not None:
         click.echo()
-        click.echo("\n".join(_value_lines(values)))
+        click.echo("\n".join(map(printable, _value_lines(values))))
 
 
 def _options(a: CompileOptions, b: CompileOptions) -> dict[str, tuple[object, object]]:

@@ -34,6 +34,7 @@ from flexc.analysis.step_parts import (
     totals,
 )
 from flexc.cli.options import format_option, json_option, one_format
+from flexc.diagnostics import printable
 from flexc.program import load
 from flexc.schedule import GroupSchedule, Schedule
 
@@ -84,7 +85,7 @@ def inspect_command(
     schedule = whole if layer_name is None else layer(whole, layer_name)
     schedule = ranked(schedule, GroupOrder(order), top)
     if kept:
-        click.echo("\n".join(kept_lines(whole)))
+        click.echo("\n".join(map(printable, kept_lines(whole))))
     elif chosen == "json":
         click.echo(schedule.to_json(), nl=False)
     elif chosen == "csv":
@@ -92,7 +93,7 @@ def inspect_command(
     elif layer_name is not None:
         click.echo(assumption(whole))
         for group in schedule.groups:
-            click.echo("\n".join(details(group)))
+            click.echo("\n".join(map(printable, details(group))))
     else:
         _show(schedule, whole, GroupOrder(order))
 
@@ -181,7 +182,7 @@ def _row(group: GroupSchedule, *, with_pass: bool) -> list[str]:
     end_to_end = f"{group.end_to_end_utilization:.1%}" if group.contractions else ""
     return [
         str(group.index),
-        f"{group.label} ({operators})" if operators else group.label,
+        printable(f"{group.label} ({operators})" if operators else group.label),
         *([PART_TITLES[group.step_part]] if with_pass else []),
         group.kind,
         formats,

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from xdsl.context import Context
 from xdsl.dialects.builtin import ArrayAttr, Builtin, ModuleOp, StringAttr
 from xdsl.dialects.func import Func, FuncOp
-from xdsl.parser import Parser
 
 from flexc.ir.bfp import BFP
 from flexc.ir.flexblock import FLEXBLOCK
 from flexc.ir.lightnorm import LIGHTNORM
 from flexc.ir.nn import NN
+from flexc.ir.parser import TextParser
 from flexc.ir.train import TRAIN
 from flexc.ir.weight_store import WeightStore
 
@@ -88,4 +88,4 @@ def make_context() -> Context:
 
 def parse_module(text: str, name: str = "<text>") -> ModuleOp:
     """The module written in ``text``; xDSL's ParseError where it is not IR."""
-    return Parser(make_context(), text, name).parse_module()
+    return TextParser(make_context(), text, name).parse_module()

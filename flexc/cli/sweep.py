@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from flexc.analysis.sweeping.engines import Engine, EngineName, in_process, local_processes, ray_cluster
-from flexc.analysis.sweeping.evaluate import evaluate
+from flexc.analysis.sweeping.evaluate import evaluate, shares_of
 from flexc.analysis.sweeping.pareto import pareto_front, plot_pareto
 from flexc.analysis.sweeping.run import run_sweep
 from flexc.analysis.sweeping.specification import load_sweep
@@ -81,7 +81,7 @@ def sweep(
             finished.append(key)
             advance()
 
-        rows = run_sweep(points, store, evaluate, run, done)
+        rows = run_sweep(points, store, evaluate, run, done, shares_of(points, None if ray_address else jobs))
     hours = (time.perf_counter() - start) / SECONDS_PER_HOUR
     write_table(output, rows)
     if plot is not None:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from flexc.analysis.comparison.models import ComparedModel
 from flexc.analysis.comparison.workload import Workload
-from flexc.analysis.sweeping.engines import Engine, in_process, local_processes, ray_cluster
-from flexc.analysis.sweeping.evaluate import evaluate
+from flexc.analysis.sweeping.engines import Engine, Keys, Task, in_process, local_processes, ray_cluster
+from flexc.analysis.sweeping.evaluate import evaluate, shared_model, shared_workload, shares_of
 from flexc.analysis.sweeping.pareto import OBJECTIVES, pareto_front, plot_pareto
 from flexc.analysis.sweeping.point import Point
 from flexc.analysis.sweeping.run import run_sweep
@@ -63,6 +63,49 @@ def test_a_second_run_evaluates_nothing(tmp_path: Path) -> None:
         raise AssertionError(point)
 
     assert run_sweep(POINTS, store, never, in_process) == first
+
+
+def test_points_that_share_are_given_out_together_and_done_ones_are_not(tmp_path: Path) -> None:
+    store, given = Store(tmp_path / "store"), list[Keys]()
+
+    def engine(task: Task, shares: Sequence[Keys]) -> Iterator[Keys]:
+        given.extend(shares)
+        return in_process(task, shares)
+
+    done = POINTS[4]
+    run_sweep([done], store, cost_of, engine)
+    given.clear()
+    rows = run_sweep(POINTS, store, cost_of, engine, shares=lambda point: point.batch % 2)
+    odd, even = (tuple(point.key() for point in POINTS[first::2] if point != done) for first in (0, 1))
+    assert given == [odd, even]
+    assert [row["cycles"] for row in rows] == [100, 200, 300, 400, 500, 600]
+
+
+def test_points_share_a_workload_on_all_targets_and_baselines_under_all_policies() -> None:
+    point = POINTS[0]
+    baseline = replace(point, target="bf16-systolic")
+    assert shared_workload(point) == shared_workload(replace(point, target="flexblock-edge"))
+    assert shared_workload(baseline) == shared_workload(replace(baseline, policy="FB12"))
+    others = [
+        baseline,
+        replace(point, policy="FB12"),
+        replace(point, batch=9),
+        replace(point, train=True),
+        replace(point, batchnorm="fp32"),
+        replace(point, model="other.onnx"),
+    ]
+    assert len({shared_workload(one) for one in (point, *others)}) == 7
+
+
+@pytest.mark.parametrize(
+    ("jobs", "shares"), [(1, shared_model), (2, shared_model), (3, shared_workload), (None, shared_workload)]
+)
+def test_models_are_shared_where_there_are_enough_for_all_workers(
+    jobs: int | None, shares: Callable[[Point], object]
+) -> None:
+    """Six batches of one model are six training steps."""
+    points = [replace(point, policy=policy) for point in POINTS for policy in ("FB12", "FB16")]
+    assert shares_of(points, jobs) is shares
 
 
 def test_a_failed_point_is_a_row(tmp_path: Path) -> None:
@@ -141,7 +184,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, engine: str) -> None:
     killer = threading.Thread(target=kill_one, args=[log])
     killer.start()
     told: list[str] = []
-    rows = run_sweep(POINTS, store, evaluate, run, told.append)
+    rows = run_sweep(POINTS, store, evaluate, run, told.append, shares=lambda point: point.batch % 3)
     killer.join()
     assert [row["cycles"] for row in rows] == [100, 200, 300, 400, 500, 600]
     assert sorted(told) == sorted(point.key() for point in POINTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,8 @@ PJ_PER_UJ = 1e6
 KEPT_MODELS = 8
 KEPT_WORKLOADS = 64
 """Models, training steps and workloads of them that a process keeps for its next points."""
+MODELS_OF_A_WORKER = 3
+"""As many at least leave little to wait for when the last worker is not done."""
 
 
 def evaluate(point: Point) -> Cost:
@@ -41,6 +44,27 @@ def evaluate(point: Point) -> Cost:
         macs=found.macs,
         datapath_um2=machine.area.total,
     )
+
+
+def shared_model(point: Point) -> tuple[object, ...]:
+    """What is the same of two points that share a model, and the training step that is made of it."""
+    return point.model, point.batch, point.train
+
+
+def shared_workload(point: Point) -> tuple[object, ...]:
+    """What is the same of two points that share a workload: all but the target, and a baseline's policy."""
+    policy = "" if point.target in baseline_names() else point.policy
+    return *shared_model(point), point.batchnorm, policy
+
+
+def shares_of(points: Sequence[Point], jobs: int | None) -> Callable[[Point], Hashable]:
+    """What of a point says which others one worker evaluates with it.
+
+    Its model, where there are models enough to keep ``jobs`` workers busy (None: nobody knows how many there
+    are), otherwise its workload.
+    """
+    enough = jobs is not None and len(set(map(shared_model, points))) >= MODELS_OF_A_WORKER * jobs
+    return shared_model if enough else shared_workload
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flexc.analysis.sweeping.engines import Engine
+from flexc.analysis.sweeping.engines import Engine, Keys
 from flexc.analysis.sweeping.point import Point, keys_of
 from flexc.analysis.sweeping.store import Cost, Result, Store, row
 from flexc.diagnostics import CompileError
@@ -16,16 +16,19 @@ Evaluate = Callable[[Point], Cost]
 
 @dataclass(frozen=True)
 class PointTask:
-    """Evaluates a point and stores the result; a user's error is a result, a bug is not."""
+    """Evaluates points and stores their results; a user's error is a result, a bug is not."""
 
     points: Mapping[str, Point]
     store: Store
     evaluate: Evaluate
 
-    def __call__(self, key: str) -> None:
-        """Nothing is done where the store has the result: a task that runs twice counts once."""
-        if self.store.get(key) is not None:
-            return
+    def __call__(self, keys: Keys) -> None:
+        """Nothing is done where the store has the result: a point that is given out twice counts once."""
+        for key in keys:
+            if self.store.get(key) is None:
+                self._evaluate(key)
+
+    def _evaluate(self, key: str) -> None:
         point = self.points[key]
         start = time.perf_counter()
         try:
@@ -45,16 +48,23 @@ def run_sweep(
     evaluate: Evaluate,
     engine: Engine,
     done: Callable[[str], object] = lambda key: None,
+    shares: Callable[[Point], Hashable] = lambda point: point,
 ) -> list[dict[str, object]]:
     """A row for each point, in order; those that the store lacks are evaluated by ``engine``.
 
-    ``done`` is told each key as it is finished.
+    ``done`` is told the keys that are finished. Points with the same ``shares`` are evaluated by one
+    worker, which has what they share once.
     """
     keys = keys_of(points)
-    missing = [key for key in dict.fromkeys(keys) if store.get(key) is None]
-    task = PointTask(dict(zip(keys, points, strict=True)), store, evaluate)
-    for key in engine(task, missing):
-        done(key)
+    by_key = dict(zip(keys, points, strict=True))
+    missing: dict[Hashable, list[str]] = {}
+    for key, point in by_key.items():
+        if store.get(key) is None:
+            missing.setdefault(shares(point), []).append(key)
+    task = PointTask(by_key, store, evaluate)
+    for finished in engine(task, [tuple(each) for each in missing.values()]):
+        for key in finished:
+            done(key)
     rows = []
     for key in keys:
         result = store.get(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,8 @@ SIMULATED: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "MobileNetV2, CIFAR size, batch 4": partial(make_mobilenet_v2, size=32, classes=10, batch=4),
     "Transformer base, batch 2": partial(make_transformer, batch=2),
 }
+WITH_NORMS = ("ResNet-18, CIFAR size, batch 8", "MobileNetV2, CIFAR size, batch 4")
+"""Those of them that have batch norms."""
 
 
 def replaced(document: str, name: str, lines: list[str]) -> str:
@@ -73,20 +75,29 @@ def zigzag_table() -> list[str]:
 
 def simulation_table() -> list[str]:
     """The comparison's closed form against the timing simulation of the stream, FB12, LightNorm."""
+    steps = [(name, train) for name in SIMULATED for train in (False, True)]
+    return _against_simulation(steps, BatchNorm.LIGHTNORM)
+
+
+def fp32_norms_table() -> list[str]:
+    """The same of training steps with batch norms in fp32, which the two take in different ways."""
+    return _against_simulation([(name, True) for name in WITH_NORMS], BatchNorm.FP32)
+
+
+def _against_simulation(steps: Sequence[tuple[str, bool]], batchnorm: BatchNorm) -> list[str]:
     rows = ["| model | | MACs | bytes | instructions | cycles |", "|---|---|---:|---:|---:|---:|"]
     with tempfile.TemporaryDirectory() as folder:
-        for name, make in SIMULATED.items():
-            path = Path(folder) / "model.onnx"
-            onnx.save(make(), path)
-            for train in (False, True):
-                rows.append(_against_simulation(name, path, train))
+        path = Path(folder) / "model.onnx"
+        for name, train in steps:
+            onnx.save(SIMULATED[name](), path)
+            rows.append(_ratios(name, path, train, batchnorm))
     return rows
 
 
-def _against_simulation(name: str, path: Path, train: bool) -> str:
+def _ratios(name: str, path: Path, train: bool, batchnorm: BatchNorm) -> str:
     options = TrainingOptions() if train else None
-    schedule = flexc.compile(path, policy="FB12", training=options).schedule
-    workload = load_compared_model(path, train=train, batch=None).workload("FB12", BatchNorm.LIGHTNORM)
+    schedule = flexc.compile(path, policy="FB12", training=options, batchnorm=batchnorm).schedule
+    workload = load_compared_model(path, train=train, batch=None).workload("FB12", batchnorm)
     found = model_cost(workload, FlexBlockMachine(load_target("flexblock"))).total
     moved = schedule.read_bytes + schedule.written_bytes
     figures = (

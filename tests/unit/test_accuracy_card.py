@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.accuracy_card import replaced, scalesim_table, simulation_table, zigzag_table
+from tests.accuracy_card import fp32_norms_table, replaced, scalesim_table, simulation_table, zigzag_table
 from tests.conftest import Golden
 
 CARD = Path(__file__).parents[2] / "docs" / "accuracy.md"
@@ -19,6 +19,7 @@ CARD = Path(__file__).parents[2] / "docs" / "accuracy.md"
         ("scalesim", scalesim_table),
         ("zigzag", zigzag_table),
         pytest.param("simulation", simulation_table, marks=pytest.mark.slow),
+        pytest.param("fp32 norms", fp32_norms_table, marks=pytest.mark.slow),
     ],
 )
 def test_tables(name: str, table: Callable[[], list[str]], golden: Golden) -> None:

@@ -24,7 +24,7 @@ from flexc.tensor_spec import IntegerValues, TensorSpec
 from flexc.versioned_json import versioned_json
 
 SCHEMA = "flexc.artefact"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST = "manifest.json"
 GRAPH = "graph.mlir"
 WEIGHTS = "weights.safetensors"
@@ -33,8 +33,9 @@ STREAM = "stream.bin"
 STREAM_TEXT = "stream.s"
 STREAM_DATA = DATA_FILE
 SCHEDULE = "schedule.json"
+TARGET = "target.toml"
 EXECUTOR_FILES = (GRAPH, WEIGHTS, EXECUTOR)
-FILES = (*EXECUTOR_FILES, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE)
+FILES = (*EXECUTOR_FILES, STREAM, STREAM_TEXT, STREAM_DATA, SCHEDULE, TARGET)
 """What an artefact holds beside its manifest."""
 
 

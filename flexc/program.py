@@ -38,7 +38,7 @@ from flexc.numerics import NonFiniteError
 from flexc.options import CompileOptions, Profile
 from flexc.schedule import Schedule
 from flexc.scheduling import schedule_of
-from flexc.target import load_target
+from flexc.target import Target, load_target, parse_target, target_file
 from flexc.tensor_spec import TensorSpec, check_inputs
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -139,6 +139,15 @@ class Program:
         return emit_program(self.graph)
 
     @cached_property
+    def target(self) -> Target:
+        """The machine that the program was compiled for, as it was then; CompileError FX431 in bfpsim."""
+        self._check_maps()
+        if self.folder is None:
+            return load_target(self.options.target)
+        path = self.folder / artefact.TARGET
+        return parse_target(path.read_bytes(), str(path))
+
+    @cached_property
     def stream(self) -> Stream:
         """The instruction stream; CompileError FX431 in the bfpsim profile."""
         self._check_maps()
@@ -147,7 +156,7 @@ class Program:
         # Imported here: a loaded program needs no emitter.
         from flexc.backends.stream.emit import emit_stream
 
-        return emit_stream(self.graph, load_target(self.options.target))
+        return emit_stream(self.graph, self.target)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -156,7 +165,7 @@ class Program:
         if self.folder is not None:
             path = self.folder / artefact.SCHEDULE
             return Schedule.from_json(path.read_text(encoding="utf-8"), str(path))
-        return schedule_of(self.graph, self.stream, load_target(self.options.target))
+        return schedule_of(self.graph, self.stream, self.target)
 
     @cached_property
     def _executable(self) -> Executable:
@@ -263,6 +272,7 @@ class Program:
             artefact.STREAM: lambda file: file.write_bytes(binary),
             artefact.STREAM_TEXT: lambda file: file.write_bytes(listing.encode()),
             artefact.STREAM_DATA: lambda file: file.write_bytes(initial),
+            artefact.TARGET: lambda file: file.write_bytes(target_file(self.options.target)),
             artefact.SCHEDULE: lambda file: file.write_bytes(self.schedule.to_json().encode()),
         }
 

@@ -10,7 +10,6 @@ from flexc.analysis.trace import trace_of
 from flexc.cli.progress import working
 from flexc.output_file import write_file
 from flexc.program import load
-from flexc.target import load_target
 
 MAX_EVENTS = 200_000
 
@@ -35,6 +34,6 @@ def trace(folder: Path, output: Path, max_events: int) -> None:
     """
     program = load(folder)
     with working("simulating"):
-        found = trace_of(program.schedule, program.stream, load_target(program.options.target), max_events)
+        found = trace_of(program.schedule, program.stream, program.target, max_events)
     write_file(output, found.write)
     click.echo(f"wrote {output}: {len(found.events):,} events; {found.note}")

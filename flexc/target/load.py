@@ -27,14 +27,24 @@ def load_target(name_or_path: str) -> Target:
 
     Raises :class:`CompileError` for an unknown name, or a file that cannot be read or breaks the rules.
     """
-    path = CATALOG / f"{name_or_path}.toml" if name_or_path in catalog_names() else Path(name_or_path)
+    return parse_target(target_file(name_or_path), str(_path_of(name_or_path)))
+
+
+def _path_of(name_or_path: str) -> Path:
+    return CATALOG / f"{name_or_path}.toml" if name_or_path in catalog_names() else Path(name_or_path)
+
+
+@lru_cache(maxsize=64)
+def target_file(name_or_path: str) -> bytes:
+    """The TOML of a target, as it was when it was first read; CompileError FX401 where there is none."""
+    path = _path_of(name_or_path)
     if path.suffix != ".toml" or not path.is_file():
         raise error(
             "FX401",
             f"no target '{name_or_path}'",
             hint=f"targets: {', '.join(catalog_names())}, or the path of a .toml file",
         )
-    return parse_target(path.read_bytes(), str(path))
+    return path.read_bytes()
 
 
 def parse_target(content: bytes, file: str = "") -> Target:

@@ -165,8 +165,8 @@ def test_a_manifest_that_is_no_object_is_refused(tmp_path: Path, text: str) -> N
 
 
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="version 2") as failure:
-        read_manifest(edited(tmp_path / "a", lambda found: found.update(schema_version=2)))
+    with pytest.raises(CompileError, match="version 1") as failure:
+        read_manifest(edited(tmp_path / "a", lambda found: found.update(schema_version=1)))
     assert codes(failure) == ["FX514"]
 
 

@@ -21,7 +21,8 @@ from flexc.cli import main
 from flexc.cost.energy_breakdown import COMPONENT_WORDS
 from flexc.diagnostics import CompileError
 from flexc.program import Program
-from flexc.target import load_target
+from flexc.target import load_target, target_file
+from flexc.target.load import CATALOG
 from flexc.training.metrics import EpochMetrics, read_epochs, write_tables
 from tests.inspected_model import residual_model
 from tests.marked_up_model import MARK, marked_up_model
@@ -189,3 +190,23 @@ def test_long_names_are_shortened_on_the_axis_alone(tmp_path: Path) -> None:
     assert {len(text) for text in figure["layout"]["yaxis"]["ticktext"]} <= set(range(LABEL_LENGTH + 1))
     for name in names:
         assert figure["data"][0]["text"].count(f"{name} (forward)") == 1
+
+
+def test_an_artefact_knows_its_machine_when_the_file_of_the_target_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (CATALOG / "flexblock.toml").read_text(encoding="utf-8")
+    own = tmp_path / "own.toml"
+    own.write_text(text.replace('name = "flexblock"', 'name = "own"'), encoding="utf-8")
+    model = save(residual_model(), tmp_path)
+    page = report_page(flexc.compile(model, target="own.toml", output=tmp_path / "artefact"))
+    own.unlink()
+    for cache in (load_target, target_file):
+        cache.cache_clear()
+    loaded = flexc.load(tmp_path / "artefact")
+    assert loaded.target.name == "own"
+    assert report_page(loaded) == page
+    for command, file in (("trace", "trace.json"), ("report", "page.html")):
+        done = CliRunner().invoke(main, [command, "artefact", "-o", file])
+        assert done.exit_code == 0, done.output

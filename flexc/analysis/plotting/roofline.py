@@ -10,7 +10,6 @@ from flexc.diagnostics import Place, error
 from flexc.figure_file import check_figure, literal, write_figure
 from flexc.program import load
 from flexc.schedule import Schedule
-from flexc.target import load_target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +29,7 @@ def plot_roofline(folder: Path, output: Path, labels: int = 0) -> None:
     """
     check_figure(output)
     program = load(folder)
-    found = roofline_of(program.schedule, load_target(program.options.target))
+    found = roofline_of(program.schedule, program.target)
     if not found.points:
         raise error(
             "FX557", "a roofline has nothing to show: no contraction is quantized", place=Place(str(folder))

@@ -35,7 +35,6 @@ from flexc.mapping.problem import ContractionProblem
 from flexc.passes.map_contractions import mappings_of, problems_of
 from flexc.program import Program
 from flexc.schedule import GroupSchedule, Schedule
-from flexc.target import load_target
 from flexc.target.machine import Target
 
 
@@ -69,7 +68,7 @@ def report_page(program: Program, run: Path | None = None) -> str:
 
     Raises CompileError FX570 for a folder that is no run or has no epoch yet.
     """
-    target = load_target(program.options.target)
+    target = program.target
     schedule = program.schedule
     drawn: dict[str, go.Figure] = {
         "roofline": figures.roofline_figure(roofline_of(schedule, target)),

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from flexc.backends.stream.box_columns import BoxColumns, Insides
 from flexc.backends.stream.columns import Integers, label_rows
 from flexc.backends.stream.core_tile import CoreTile
-from flexc.backends.stream.decode import decode_records, take_records
+from flexc.backends.stream.decode import rows_of, take_records
 from flexc.backends.stream.isa import COMPUTE_DIMS
 from flexc.target.machine import Target
 
 G, K = COMPUTE_DIMS.index("g"), COMPUTE_DIMS.index("k")
+TILE_FIELDS = ("stream", "lane", "unit", "pe", "a_axis", "b_axis", "a_group", "b_group")
+"""Fields that the cycles of a tile depend on, apart from the formats of its operands."""
 
 
 class ComputeColumns:
@@ -28,7 +30,7 @@ class ComputeColumns:
         self._boxes = boxes
         computes = take_records(records, on_cores)
         kinds, kind = _kinds(computes)
-        self._tiles = [CoreTile(record, target) for record in decode_records(take_records(computes, kinds))]
+        self._tiles = _core_tiles(take_records(computes, kinds), target)
         self._kind = np.zeros(len(records), np.int64)
         self._kind[on_cores] = kind
         self._axes = [
@@ -59,11 +61,18 @@ class ComputeColumns:
         return found
 
 
+def _core_tiles(records: NDArray[Any], target: Target) -> list[CoreTile]:
+    """The tiles of compute records; only what they read is decoded."""
+    decoded = rows_of(records, (*TILE_FIELDS, "whole_axis"))
+    for record, formats in zip(decoded, records["operand"]["format"].tolist(), strict=True):
+        record["operand"] = {"format": formats}
+    return [CoreTile(record, target) for record in decoded]
+
+
 def _kinds(records: NDArray[Any]) -> tuple[Integers, Integers]:
     """Compute records whose tiles are unlike (indices), and for each record the place of its like there."""
-    names = ("stream", "lane", "unit", "pe", "a_axis", "b_axis", "a_group", "b_group")
     columns = []
-    for name in names:
+    for name in TILE_FIELDS:
         field = records[name].astype(np.int64)
         columns += [field[:, *entry] for entry in np.ndindex(field.shape[1:])]
     columns += [records["operand"]["format"][:, place].astype(np.int64) for place in (1, 3)]

@@ -21,9 +21,9 @@ class LoopRange(NamedTuple):
     """
 
     first: int
-    last: int
     trips: int
     level: int
+    last: int
 
 
 @dataclass
@@ -47,7 +47,8 @@ def loop_ranges(records: NDArray[Any]) -> list[LoopRange]:
     if not len(opcodes) or opcodes[-1] != Opcode.HALT:
         raise StreamFault("the program does not end with halt")
     control = np.flatnonzero((opcodes == Opcode.LOOP) | (opcodes == Opcode.END) | (opcodes == Opcode.HALT))
-    found: list[LoopRange] = []
+    found: list[tuple[int, int, int]] = []
+    last: list[int] = []
     opened: list[int] = []
     for index, opcode, count in zip(
         control.tolist(), opcodes[control].tolist(), records["count"][control].tolist(), strict=True
@@ -57,18 +58,18 @@ def loop_ranges(records: NDArray[Any]) -> list[LoopRange]:
                 raise StreamFault(f"more than {LOOP_LEVELS} nested loops", record=index, opcode="loop")
             if count < 1:
                 raise StreamFault("a loop of no iterations", record=index, opcode="loop")
-            found.append(LoopRange(index, index, count, len(opened)))
-            opened.append(len(found) - 1)
+            found.append((index, count, len(opened)))
+            opened.append(len(last))
+            last.append(index)
         elif opcode == Opcode.END:
             if not opened:
                 raise StreamFault("end without a loop", record=index, opcode="end")
-            place = opened.pop()
-            found[place] = found[place]._replace(last=index)
+            last[opened.pop()] = index
         elif index < len(opcodes) - 1:
             raise StreamFault("halt before the end of the program", record=index, opcode="halt")
     if opened:
         raise StreamFault("a loop without its end", record=len(opcodes) - 1, opcode="halt")
-    return found
+    return [LoopRange(*loop, end) for loop, end in zip(found, last, strict=True)]
 
 
 def loop_tree(records: NDArray[Any]) -> list[Node]:

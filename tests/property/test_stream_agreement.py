@@ -20,7 +20,12 @@ from flexc.options import CompileOptions, TrainingOptions
 from tests.onnx_models import build, make_node, save
 from tests.stream_agreement import check_agreement, compare_with_stream, compile_graph
 
+pytestmark = pytest.mark.slow
+
 Array: TypeAlias = npt.NDArray[Any]
+EXAMPLES = settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 DEPTHWISE = 0
 NOT_ON_THE_MACHINE = ("FX413", "FX428")
 """Not even the smallest tile fits a buffer; conv groups that start inside a byte."""
@@ -82,6 +87,37 @@ layers = st.builds(
     activation=st.sampled_from(["", "Relu", "HardSwish", "Sigmoid"]),
     pool=st.booleans(),
 )
+modes = st.sampled_from(["FB12", "FB16", "FB24"])
+seeds = st.integers(0, 2**16)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Layers, the images they take, the mode and machine they are compiled for, and a seed of values."""
+
+    network: list[Layer]
+    channels: int
+    batch: int
+    size: tuple[int, int]
+    mode: str
+    small: bool
+    seed: int
+
+
+def cases(
+    most_layers: int, channels: list[int], batches: list[int], extents: st.SearchStrategy[int]
+) -> st.SearchStrategy[Case]:
+    """Cases of up to ``most_layers`` layers on images of these channels, batches and extents."""
+    return st.builds(
+        Case,
+        network=st.lists(layers, min_size=1, max_size=most_layers),
+        channels=st.sampled_from(channels),
+        batch=st.sampled_from(batches),
+        size=st.tuples(extents, extents),
+        mode=modes,
+        small=st.booleans(),
+        seed=seeds,
+    )
 
 
 @dataclass(frozen=True)
@@ -95,12 +131,11 @@ class Network:
     extents: list[int]
 
 
-def layered(
-    rng: np.random.Generator, network: list[Layer], channels: int, size: tuple[int, int]
-) -> Network | None:
+def layered(rng: np.random.Generator, case: Case) -> Network | None:
     """The layers behind the value ``x``; None where nothing is left of the image."""
-    nodes, constants, values, value, extents = [], {}, [], "x", list(size)
-    for index, layer in enumerate(network):
+    nodes, constants, values, value = [], {}, [], "x"
+    channels, extents = case.channels, list(case.size)
+    for index, layer in enumerate(case.network):
         group = channels if layer.groups == DEPTHWISE else gcd(channels, layer.groups)
         made = -(-layer.outputs // group) * group
         extents = [
@@ -136,57 +171,38 @@ def layered(
     return Network(nodes, constants, values, channels, extents)
 
 
-@pytest.mark.slow
 @given(
     data=st.data(),
-    network=st.lists(layers, min_size=1, max_size=3),
-    channels=st.sampled_from([1, 3, 10, 15, 57, 120, 250]),
-    batch=st.integers(1, 3),
-    size=st.tuples(st.integers(9, 17), st.integers(9, 17)),
-    mode=st.sampled_from(["FB12", "FB16", "FB24"]),
-    small=st.booleans(),
-    seed=st.integers(0, 2**16),
+    case=cases(3, [1, 3, 10, 15, 57, 120, 250], batches=[1, 2, 3], extents=st.integers(9, 17)),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_networks(
-    data: st.DataObject,
-    network: list[Layer],
-    channels: int,
-    batch: int,
-    size: tuple[int, int],
-    mode: str,
-    small: bool,
-    seed: int,
-    targets: list[str],
-    tmp_path: Path,
-) -> None:
-    rng = np.random.default_rng(seed)
-    x = spread(rng, batch, channels, *size)
-    found = layered(rng, network, channels, size)
+@EXAMPLES
+def test_networks(data: st.DataObject, case: Case, targets: list[str], tmp_path: Path) -> None:
+    rng, target = np.random.default_rng(case.seed), targets[case.small]
+    x = spread(rng, case.batch, case.channels, *case.size)
+    found = layered(rng, case)
     if found is None:
         return
     kept = [value for value in found.values if data.draw(st.booleans(), label="keep")]
     outputs = list(dict.fromkeys([*kept, found.values[-1]]))
     model = build(found.nodes, {"x": x}, found.constants, outputs=outputs)
     try:
-        graph = compile_graph(model, tmp_path, CompileOptions(policy=mode, target=targets[small]))
+        graph = compile_graph(model, tmp_path, CompileOptions(policy=case.mode, target=target))
     except CompileError as failure:
         assume(failure.diagnostics[0].code not in NOT_ON_THE_MACHINE)
         raise
-    compare_with_stream(graph, {"x": x}, targets[small])
+    compare_with_stream(graph, {"x": x}, target)
 
 
-@pytest.mark.slow
 @given(
     batch=st.lists(st.integers(1, 3), max_size=2),
     sizes=st.tuples(st.integers(1, 40), st.sampled_from([1, 7, 54, 130, 300]), st.integers(1, 40)),
     shared=st.booleans(),
     again=st.booleans(),
-    mode=st.sampled_from(["FB12", "FB16", "FB24"]),
+    mode=modes,
     small=st.booleans(),
-    seed=st.integers(0, 2**16),
+    seed=seeds,
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@EXAMPLES
 def test_products(
     batch: list[int],
     sizes: tuple[int, int, int],
@@ -216,50 +232,32 @@ def test_products(
     check_agreement(model, inputs, tmp_path, CompileOptions(policy=mode, target=targets[small]))
 
 
-@pytest.mark.slow
 @given(
-    network=st.lists(layers, min_size=1, max_size=2),
-    channels=st.sampled_from([1, 2, 3, 10, 30]),
-    batch=st.sampled_from([1, 2, 4]),
-    size=st.tuples(st.integers(5, 9), st.integers(5, 9)),
-    mode=st.sampled_from(["FB12", "FB16", "FB24"]),
+    case=cases(2, [1, 2, 3, 10, 30], batches=[1, 2, 4], extents=st.integers(5, 9)),
     rounding=st.sampled_from([None, "truncate", "stochastic"]),
-    small=st.booleans(),
-    seed=st.integers(0, 2**16),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_training_steps(
-    network: list[Layer],
-    channels: int,
-    batch: int,
-    size: tuple[int, int],
-    mode: str,
-    rounding: str | None,
-    small: bool,
-    seed: int,
-    targets: list[str],
-    tmp_path: Path,
-) -> None:
-    rng = np.random.default_rng(seed)
-    found = layered(rng, network, channels, size)
+@EXAMPLES
+def test_training_steps(case: Case, rounding: str | None, targets: list[str], tmp_path: Path) -> None:
+    rng, target = np.random.default_rng(case.seed), targets[case.small]
+    found = layered(rng, case)
     if found is None:
         return
-    x = rng.standard_normal((batch, channels, *size)).astype(np.float32)
+    x = rng.standard_normal((case.batch, case.channels, *case.size)).astype(np.float32)
     head = [make_node("Flatten", [found.values[-1]], ["f"]), make_node("Gemm", ["f", "w", "b"], ["y"])]
     features = found.channels * found.extents[0] * found.extents[1]
     constants = {**found.constants, "w": spread(rng, features, 5), "b": spread(rng, 5)}
     path = save(build([*found.nodes, *head], {"x": x}, constants), tmp_path)
     try:
         program = compile_model(
-            path, policy=mode, rounding=rounding, target=targets[small], training=TrainingOptions()
+            path, policy=case.mode, rounding=rounding, target=target, training=TrainingOptions()
         )
     except CompileError as failure:
         assume(failure.diagnostics[0].code not in NOT_TRAINED_ON_THE_MACHINE)
         raise
     fed: dict[str, Array] = {
         "x": x,
-        "labels": rng.integers(0, 5, batch),
+        "labels": rng.integers(0, 5, case.batch),
         "learning_rate": np.asarray(0.1, np.float32),
         "step": np.asarray(3),
     }
-    compare_with_stream(program.graph, {**program.first_state, **fed}, targets[small])
+    compare_with_stream(program.graph, {**program.first_state, **fed}, target)

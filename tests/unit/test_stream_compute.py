@@ -11,7 +11,7 @@ from flexc import numerics
 from flexc.backends.stream.isa import COMPUTE_DIMS, Format, Opcode, Space
 from flexc.backends.stream.record_builder import Dim, Operand, Record
 from flexc.backends.stream.simulate import simulate
-from tests.stream_bench import Bench, normal, whole
+from tests.stream_bench import Array, Bench, normal, whole
 from tests.stream_programs import ConvCase, conv_program
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -40,6 +40,20 @@ def test_convolution(case: ConvCase) -> None:
     assert found.outputs["y"].tobytes() == np.ascontiguousarray(program.expected).tobytes()
     assert np.array_equal(found.tensors["q.mantissa"], program.quantized.mantissa)
     assert np.array_equal(found.tensors["q.exponent"], program.quantized.exponent)
+
+
+ON_ONE_CORE = Record(Opcode.COMPUTE, core_grid=(1, 1, 1))
+IN_FOURS = replace(ON_ONE_CORE, a_group=4, b_group=4, a_axis=(0, 1), b_axis=(0, 1), lane=(5, 4), unit=(4, 1))
+"""Both operands in groups of four along k."""
+
+
+def loaded_planes(bench: Bench, a: tuple[Array, Array], b: tuple[Array, Array]) -> list[Operand]:
+    """Mantissas of 8 bits and exponents on chip, of ``a`` in the operand and of ``b`` in the held buffer."""
+    return [
+        bench.loaded(plane, fmt, space=space, local=True)
+        for planes, space in ((a, Space.OPERAND), (b, Space.HELD))
+        for plane, fmt in zip(planes, (Format.M8, Format.E8), strict=True)
+    ]
 
 
 def compute_operand(operand: Operand, **dims: int) -> Operand:
@@ -89,8 +103,8 @@ def test_depthwise_convolution(channels: int, split_channels: bool) -> None:
     acc = bench.buffer((3, 4, here), Format.F32, space=Space.PSUM, local=True)
     a, a_exponent, b, b_exponent = loaded
     bench.records.append(
-        Record(
-            Opcode.COMPUTE,
+        replace(
+            ON_ONE_CORE,
             dims=compute_dims(cores, g=channels, p=3, q=4, r=3, s=3),
             operands=(
                 compute_operand(acc, p=0, q=1, g=2),
@@ -121,14 +135,15 @@ def test_grouped_convolution_cut_by_groups_of_the_whole_tensor() -> None:
         x, w, None, stride=(1, 1), pads=(0,) * 4, dilation=(1, 1), group=2
     )
     bench = Bench()
-    a = bench.loaded(x.mantissa[0].transpose(1, 2, 0).reshape(3, 3, 2, 6), Format.M8, local=True)
-    a_exponent = bench.loaded(x.exponent[0].transpose(1, 2, 0), Format.E8, local=True)
-    b = bench.loaded(w.mantissa.reshape(2, 2, 6), Format.M8, space=Space.HELD, local=True)
-    b_exponent = bench.loaded(w.exponent.reshape(2, 2, 2), Format.E8, space=Space.HELD, local=True)
+    a, a_exponent, b, b_exponent = loaded_planes(
+        bench,
+        (x.mantissa[0].transpose(1, 2, 0).reshape(3, 3, 2, 6), x.exponent[0].transpose(1, 2, 0)),
+        (w.mantissa.reshape(2, 2, 6), w.exponent.reshape(2, 2, 2)),
+    )
     acc = bench.buffer((3, 3, 2, 2), Format.F32, space=Space.PSUM, local=True)
     bench.records.append(
-        Record(
-            Opcode.COMPUTE,
+        replace(
+            IN_FOURS,
             dims=compute_dims(g=2, p=3, q=3, o=2, k=6),
             operands=(
                 compute_operand(acc, p=0, q=1, g=2, o=3),
@@ -137,14 +152,8 @@ def test_grouped_convolution_cut_by_groups_of_the_whole_tensor() -> None:
                 compute_operand(b, g=0, o=1, k=2),
                 compute_operand(b_exponent, g=0, o=1, k=2),
             ),
-            core_grid=(1, 1, 1),
-            a_group=4,
-            b_group=4,
             a_axis=(6, 1),
-            b_axis=(0, 1),
             whole_axis=(1, 0),
-            lane=(5, 4),
-            unit=(4, 2),
         )
     )
     out = bench.result("y", (3, 3, 2, 2), Format.F32)
@@ -161,8 +170,8 @@ def test_fp32_product() -> None:
     ]
     acc = bench.buffer((5, 3), Format.F32, space=Space.PSUM, local=True)
     bench.records.append(
-        Record(
-            Opcode.COMPUTE,
+        replace(
+            ON_ONE_CORE,
             dims=compute_dims(p=5, o=3, k=7),
             operands=(
                 compute_operand(acc, p=0, o=1),
@@ -171,7 +180,6 @@ def test_fp32_product() -> None:
                 compute_operand(operands[1], o=0, k=1),
                 None,
             ),
-            core_grid=(1, 1, 1),
         )
     )
     bench.store(bench.result("y", (5, 3), Format.F32), acc, whole((5, 3)))
@@ -182,27 +190,16 @@ def test_exponents_may_change_while_mantissas_are_held() -> None:
     a = numerics.quantize(normal(3, 4), mantissa_bits=8, tile=(1, 4))
     b = numerics.quantize(normal(2, 4, seed=1), mantissa_bits=8, tile=(1, 4))
     bench = Bench()
-    loaded = [
-        bench.loaded(plane, fmt, space=space, local=True)
-        for tensor, space in ((a, Space.OPERAND), (b, Space.HELD))
-        for plane, fmt in ((tensor.mantissa, Format.M8), (tensor.exponent, Format.E8))
-    ]
+    loaded = loaded_planes(bench, (a.mantissa, a.exponent), (b.mantissa, b.exponent))
     acc = bench.buffer((3, 2), Format.F32, space=Space.PSUM, local=True)
-    product = Record(
-        Opcode.COMPUTE,
+    product = replace(
+        IN_FOURS,
         dims=compute_dims(p=3, o=2, k=4),
         operands=(
             compute_operand(acc, p=0, o=1),
             *(compute_operand(plane, p=0, k=1) for plane in loaded[:2]),
             *(compute_operand(plane, o=0, k=1) for plane in loaded[2:]),
         ),
-        core_grid=(1, 1, 1),
-        a_group=4,
-        b_group=4,
-        a_axis=(0, 1),
-        b_axis=(0, 1),
-        lane=(5, 4),
-        unit=(4, 1),
     )
     both = bench.given(np.stack([b.exponent, b.exponent + np.uint8(3)]), Format.E8)
     result = bench.result("y", (2, 3, 2), Format.F32)
@@ -223,11 +220,7 @@ def test_operands_of_one_size_whose_taps_run_against_each_other() -> None:
     a = numerics.quantize(x, mantissa_bits=8, tile=(1, 4))
     b = numerics.quantize(w, mantissa_bits=8, tile=(1, 1, 4))
     bench = Bench()
-    loaded = [
-        bench.loaded(plane, fmt, space=space, local=True)
-        for tensor, space in ((a, Space.OPERAND), (b, Space.HELD))
-        for plane, fmt in ((tensor.mantissa, Format.M8), (tensor.exponent, Format.E8))
-    ]
+    loaded = loaded_planes(bench, (a.mantissa, a.exponent), (b.mantissa, b.exponent))
     acc = bench.buffer((3, 2), Format.F32, space=Space.PSUM, local=True)
     r = COMPUTE_DIMS.index("r")
     backwards = []
@@ -236,21 +229,14 @@ def test_operands_of_one_size_whose_taps_run_against_each_other() -> None:
         strides[r] = -plane.stride[0]
         backwards.append(replace(plane, offset=plane.stride[0], stride=tuple(strides)))
     bench.records.append(
-        Record(
-            Opcode.COMPUTE,
+        replace(
+            IN_FOURS,
             dims=compute_dims(p=3, o=2, k=4, r=2),
             operands=(
                 compute_operand(acc, p=0, o=1),
                 *backwards,
                 *(compute_operand(plane, r=0, o=1, k=2) for plane in loaded[2:]),
             ),
-            core_grid=(1, 1, 1),
-            a_group=4,
-            b_group=4,
-            a_axis=(0, 1),
-            b_axis=(0, 1),
-            lane=(5, 4),
-            unit=(4, 1),
         )
     )
     bench.store(bench.result("y", (3, 2), Format.F32), acc, whole((3, 2)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -84,3 +86,14 @@ def kept_lines(schedule: Schedule) -> list[str]:
         for one in kept
     ]
     return [*lines, f"{'total':<{width}}  {'':<6}  {byte_text(schedule.dram.kept_bytes):>10}"]
+
+
+def kept_csv(schedule: Schedule) -> str:
+    """A row for each tensor that is kept for the backward pass, with a header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("tensor", "format", "bytes", "node", "op_type", "node_index"))
+    for one in schedule.dram.kept_for_backward:
+        node = (one.node.name, one.node.op_type, one.node.index) if one.node else ("", "", "")
+        writer.writerow((one.tensor, one.format, one.size_bytes, *node))
+    return text.getvalue()

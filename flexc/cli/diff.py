@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 import click
@@ -13,6 +13,7 @@ from flexc.analysis.diff import PartCost, PartDifference, ScheduleDifference, To
 from flexc.analysis.inspection import byte_text
 from flexc.analysis.value_diff import Parting, ValueDifference, value_difference
 from flexc.array_files import read_npz
+from flexc.artefact import Source
 from flexc.cli.progress import working
 from flexc.cli.text_table import table_lines
 from flexc.cost.energy_breakdown import COMPONENT_WORDS, COMPONENTS
@@ -38,8 +39,8 @@ Number = TypeVar("Number", int, float)
 @click.option("--mappings", is_flag=True, help="The mappings of layers that are mapped differently.")
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
 def diff(a: Path, b: Path, input_path: Path | None, show_all: bool, mappings: bool, as_json: bool) -> None:
-    """Show what the artefacts in the folders A and B have different: options, and by layer and in total the
-    formats, mappings, cycles, DRAM bytes and energy. All rates and energies behind them are
+    """Show what the artefacts in the folders A and B have different: models and options, and by layer and in
+    total the formats, mappings, cycles, DRAM bytes and energy. All rates and energies behind them are
     assumptions of the targets.
 
     \b
@@ -55,7 +56,7 @@ def diff(a: Path, b: Path, input_path: Path | None, show_all: bool, mappings: bo
         inputs = read_npz(input_path)
         with working("running both artefacts"):
             values = value_difference(one, other, inputs)
-    options = _options(one.options, other.options)
+    options = {**_models(one.source, other.source), **_options(one.options, other.options)}
     if as_json:
         click.echo(_json(options, found, values), nl=False)
         return
@@ -64,6 +65,16 @@ def diff(a: Path, b: Path, input_path: Path | None, show_all: bool, mappings: bo
     if values is not None:
         click.echo()
         click.echo("\n".join(map(printable, _value_lines(values))))
+
+
+def _models(a: Source, b: Source) -> dict[str, tuple[object, object]]:
+    """The ONNX files where they are not the same; with their hashes where only these differ."""
+    if a.sha256 == b.sha256:
+        return {}
+    left, right = PurePath(a.path).name, PurePath(b.path).name
+    if left == right:
+        left, right = f"{left} ({a.sha256[:12]})", f"{right} ({b.sha256[:12]})"
+    return {"model": (left, right)}
 
 
 def _options(a: CompileOptions, b: CompileOptions) -> dict[str, tuple[object, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -29,6 +30,7 @@ from flexc.analysis.step_parts import (
     by_part,
     footprint,
     is_training_step,
+    kept_csv,
     kept_lines,
     shares,
     totals,
@@ -54,7 +56,10 @@ PIPE_WIDTH = 180
     help="Groups in the order in which they run, or those with the most cycles, energy, DRAM bytes or MACs "
     "first.",
 )  # fmt: skip
-@click.option("--kept", is_flag=True, help="Only list what a training step keeps for its backward pass.")
+@click.option(
+    "--kept", is_flag=True,
+    help="Only list what a training step keeps for its backward pass; as JSON, the schedule without groups.",
+)  # fmt: skip
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the first N groups.")
 @format_option("table", "csv", "json")
 @json_option
@@ -81,13 +86,17 @@ def inspect_command(
       flexc inspect resnet18.flexc --format csv > layers.csv
     """
     chosen = one_format(form, as_json)
+    if kept and (layer_name is not None or top is not None or order != GroupOrder.RUN.value):
+        raise click.UsageError("--kept lists tensors of the whole step: --layer, --sort and --top exclude it")
     whole = load(folder).schedule
     schedule = whole if layer_name is None else layer(whole, layer_name)
     schedule = ranked(schedule, GroupOrder(order), top)
-    if kept:
+    if kept and chosen == "csv":
+        click.echo(kept_csv(whole), nl=False)
+    elif kept and chosen != "json":
         click.echo("\n".join(map(printable, kept_lines(whole))))
     elif chosen == "json":
-        click.echo(schedule.to_json(), nl=False)
+        click.echo((replace(whole, groups=()) if kept else schedule).to_json(), nl=False)
     elif chosen == "csv":
         click.echo(csv_text(schedule), nl=False)
     elif layer_name is not None:

@@ -79,13 +79,17 @@ class OnnxWriter:
         outputs: Mapping[str, SSAValue],
         functions: Sequence[onnx.FunctionProto] = (),
     ) -> onnx.ModelProto:
-        """The finished model, with the functions that its nodes call."""
+        """The finished model, with the functions that its nodes call.
+
+        Initializers that nothing reads are left out: onnxruntime warns of each.
+        """
+        read = {name for node in self._nodes for name in node.input} | set(outputs)
         graph = helper.make_graph(
             self._nodes,
             name,
             [self._info(*item) for item in inputs.items()],
             [self._info(*item) for item in outputs.items()],
-            self._initializers,
+            [one for one in self._initializers if one.name in read],
         )
         return helper.make_model(
             graph,

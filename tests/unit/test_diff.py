@@ -92,6 +92,23 @@ def test_options_that_only_one_has_differ(folder: Path) -> None:
     assert found == {"input_shapes.x": {"a": "-", "b": [2, 40, 12, 12]}}
 
 
+def test_artefacts_of_different_models_say_so(folder: Path) -> None:
+    model = residual_model()
+    model.graph.node[0].name = "another"
+    for name in ("other.onnx", "model.onnx"):
+        (folder / "others").mkdir(exist_ok=True)
+        flexc.compile(
+            save(model, folder / "others", name), policy="FB16", output=folder / "others" / name[:-5]
+        )
+    found = json.loads(diff(folder, "FB16", "others/other", "--json").stdout)
+    assert violations(found, "diff.json") == []
+    assert found["options"] == {"model": {"a": "model.onnx", "b": "other.onnx"}}
+    of_one_name = json.loads(diff(folder, "FB16", "others/model", "--json").stdout)["options"]["model"]
+    assert of_one_name["a"] != of_one_name["b"]
+    assert of_one_name["a"].startswith("model.onnx (")
+    assert "other.onnx" in diff(folder, "FB16", "others/other").stdout
+
+
 def test_json_follows_the_schema(folder: Path) -> None:
     result = diff(folder, "FB16", "FB12", "--input", str(folder / "in.npz"), "--json")
     found: dict[str, Any] = json.loads(result.stdout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -166,6 +167,18 @@ def test_inspect_lists_what_is_kept(folder: Path, schedule: Schedule) -> None:
     assert header.split() == ["tensor", "format", "size", "made", "by"]
     assert [line.split()[0] for line in lines] == [one.tensor for one in schedule.dram.kept_for_backward]
     assert total.startswith("total")
+    rows = list(csv.DictReader(io.StringIO(inspect(folder, "--kept", "--format", "csv"))))
+    assert [(row["tensor"], int(row["bytes"])) for row in rows] == [
+        (one.tensor, one.size_bytes) for one in schedule.dram.kept_for_backward
+    ]
+    assert Schedule.from_json(inspect(folder, "--kept", "--json")) == replace(schedule, groups=())
+
+
+def test_what_is_kept_is_not_sorted_or_cut(folder: Path) -> None:
+    for option in (("--top", "3"), ("--sort", "bytes"), ("--layer", "a.1.conv")):
+        result = CliRunner().invoke(main, ["inspect", str(folder / "a"), "--kept", *option])
+        assert result.exit_code == 2
+        assert "--kept lists tensors of the whole step" in result.stderr
 
 
 def test_inspect_tells_what_a_layer_quantizes(folder: Path) -> None:

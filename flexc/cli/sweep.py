@@ -88,7 +88,7 @@ def sweep(
         plot_pareto(plot, rows)
     rows = [{**row, "pareto": best} for row, best in zip(rows, pareto_front(rows), strict=True)]
     if as_json:
-        click.echo(versioned_json(SCHEMA, SCHEMA_VERSION, {"rows": rows}), nl=False)
+        click.echo(versioned_json(SCHEMA, SCHEMA_VERSION, {"assumed": True, "rows": rows}), nl=False)
         return
     failed = sum(bool(row["error_code"]) for row in rows)
     click.echo(f"{len(rows)} points, {failed} failed, {len(finished)} estimated now, wrote {output}")
@@ -96,4 +96,5 @@ def sweep(
         click.echo(
             f"{len(finished) / hours:,.0f} points an hour with {jobs} jobs of {os.cpu_count()} processors"
         )
-    click.echo("Costs rest on the assumed values of the targets.")
+    targets = ", ".join(dict.fromkeys(str(row["target"]) for row in rows))
+    click.echo(f"Costs rest on the assumed values of the targets: {targets}.")

@@ -196,7 +196,7 @@ def train_command(
     )
     with (
         _stop_on_signal() as stop,
-        observing(epochs) as progress,
+        observing(epochs, settings.target) as progress,
         writing_scalars(folder, progress, show_remark) as observer,
     ):
         outcome = train(settings, folder, resume=resume, observer=observer, stop=stop)

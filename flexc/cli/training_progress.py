@@ -14,10 +14,10 @@ from flexc.training.run import Observer, StepReport
 
 
 @contextmanager
-def observing(epochs: int) -> Iterator[Observer]:
-    """An observer that prints while the context lasts."""
+def observing(epochs: int, target: str) -> Iterator[Observer]:
+    """An observer that prints while the context lasts; ``target`` is the machine whose cycles are shown."""
     if not sys.stderr.isatty():
-        yield _Lines(epochs)
+        yield _Lines(epochs, target)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -33,14 +33,15 @@ def observing(epochs: int) -> Iterator[Observer]:
                     task, completed=report.step, total=report.steps, description=describe_step(report)
                 )
 
-        yield Bar(epochs)
+        yield Bar(epochs, target)
 
 
 class _Lines:
     """An observer that prints epochs and decisions."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, target: str) -> None:
         self._epochs = epochs
+        self._target = target
         self._examples_per_second = 0.0
 
     def step(self, report: StepReport) -> None:
@@ -49,7 +50,8 @@ class _Lines:
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Prints the epoch's line."""
-        click.echo(f"{describe_epoch(metrics, self._epochs)}  {self._examples_per_second:.0f}/s")
+        described = describe_epoch(metrics, self._epochs, self._target)
+        click.echo(f"{described}  {self._examples_per_second:.0f}/s")
 
     def decision(self, decision: Decision) -> None:
         """Prints the change."""
@@ -68,8 +70,8 @@ def describe_step(report: StepReport) -> str:
     return "  ".join([*parts, f"{report.examples_per_second:.0f}/s"])
 
 
-def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
-    """An epoch in a line."""
+def describe_epoch(metrics: EpochMetrics, epochs: int, target: str) -> str:
+    """An epoch in a line; cycles and energy are those that ``target`` is assumed to spend."""
     parts = [f"epoch {metrics.epoch}/{epochs}", f"loss {metrics.train_loss:.4f}"]
     if metrics.train_accuracy is not None:
         parts.append(f"accuracy {metrics.train_accuracy:.2%}")
@@ -86,5 +88,5 @@ def describe_epoch(metrics: EpochMetrics, epochs: int) -> str:
     if metrics.machine_cycles is not None:
         energy_pj = metrics.machine_energy_pj
         energy = "" if energy_pj is None else f", {energy_pj / 1e9:.3g} mJ"
-        parts.append(f"machine {metrics.machine_cycles:,} cycles{energy}")
+        parts.append(f"{target} (assumed) {metrics.machine_cycles:,} cycles{energy}")
     return "  ".join(parts)

@@ -16,10 +16,11 @@ def test_an_epoch() -> None:
         "epoch 2/5  loss 0.2500  accuracy 90.00%  test 87.50%  "
         "ZSE activation 1.00%  ZSE weight 2.00%  ZSE gradient 30.00%"
     )
-    assert describe_epoch(ROW, 5) == expected
+    assert describe_epoch(ROW, 5, "own") == expected
     plain = replace(ROW, train_accuracy=None, error_activation=None, error_weight=None, error_gradient=None)
     costed = replace(plain, machine_cycles=1000, machine_energy_pj=2.5e9)
-    assert describe_epoch(costed, 5) == "epoch 2/5  loss 0.2500  test 87.50%  machine 1,000 cycles, 2.5 mJ"
+    expected = "epoch 2/5  loss 0.2500  test 87.50%  own (assumed) 1,000 cycles, 2.5 mJ"
+    assert describe_epoch(costed, 5, "own") == expected
 
 
 def test_a_step() -> None:

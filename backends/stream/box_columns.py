@@ -126,10 +126,13 @@ class BoxColumns:
         of_record = record[row]
         coordinate = bases[row, d, np.newaxis] + self.shifts(of_record, d, cores)
         step, limit = self.step[of_record, d, np.newaxis], self.limit[of_record, d, np.newaxis]
-        coordinate = np.where(step < 0, limit - 1 - coordinate, coordinate)
-        step = np.abs(step)
-        first = np.maximum(0, -(coordinate // step))
-        end = np.minimum(count[row, :, d], -((coordinate - limit) // step))
+        before, until = -coordinate, limit - coordinate
+        if (step != 1).any():
+            coordinate = np.where(step < 0, limit - 1 - coordinate, coordinate)
+            step = np.abs(step)
+            before, until = -(coordinate // step), -((coordinate - limit) // step)
+        first = np.maximum(0, before)
+        end = np.minimum(count[row, :, d], until)
         inside = first < end
         low[row, :, d] = np.where(inside, first, 0)
         count[row, :, d] = np.where(inside, end - first, 0)

@@ -39,32 +39,45 @@ CHECKED = np.dtype(
 )
 """``has_slot``: a register is named; ``spread``: over several cores; ``loops``: those around the record;
 ``last_count``: of a record on the state of LightNorm, the extent of its last dimension."""
-WITH_OFFSET = (Opcode.CONVERT,)
-WITHOUT_STRIDES = (Opcode.LOAD, Opcode.GATHER, Opcode.STORE, Opcode.VECTOR)
-"""Opcodes whose offsets are checked, and whose strides are not."""
-ON_STATE = (Opcode.STATISTICS, Opcode.SUMMARIZE)
+
+
+def by_code(*opcodes: Opcode) -> NDArray[np.bool_]:
+    """By code, whether it is one of these opcodes."""
+    return np.isin(np.arange(len(Opcode)), opcodes)
+
+
+TRANSFERS = (Opcode.LOAD, Opcode.GATHER, Opcode.STORE)
+WITH_LOOPS = by_code(Opcode.SLOT, Opcode.COMPUTE, Opcode.STATISTICS)
+WITH_CORES = ~by_code(*TRANSFERS, Opcode.VECTOR, Opcode.COMPUTE, Opcode.CONVERT, Opcode.NORM)
+WITH_OFFSET = by_code(Opcode.CONVERT)
+WITH_STRIDES = ~by_code(*TRANSFERS, Opcode.VECTOR)
+"""By code, whether its check reads ``loops``, ``spread``, and the offsets and strides of operands."""
+ON_STATE = by_code(Opcode.STATISTICS, Opcode.SUMMARIZE)
 
 
 def checked_fields(records: NDArray[Any], depth: NDArray[np.int64]) -> NDArray[Any]:
-    """The fields [records] of dtype CHECKED; ``depth`` [records] counts the loops around each."""
+    """The fields [records] of dtype CHECKED; ``depth`` [records] counts the loops around each.
+
+    Opcodes of ``records`` have to exist.
+    """
     found = np.zeros(len(records), CHECKED)
     for name in AS_THEY_ARE:
         found[name] = records[name]
     for name in SIGNS:
         found[name] = np.sign(records[name])
     found["has_slot"] = records["slot"] != NO_SLOT
-    found["spread"] = (records["core_grid"] > 1).any(axis=1)
-    found["loops"] = depth
-    on_state = np.flatnonzero(np.isin(records["opcode"], ON_STATE) & (records["used_dims"] > 0))
+    opcodes = records["opcode"]
+    found["spread"] = (records["core_grid"] > 1).any(axis=1) & WITH_CORES[opcodes]
+    found["loops"] = np.where(WITH_LOOPS[opcodes], depth, 0)
+    on_state = np.flatnonzero(ON_STATE[opcodes] & (records["used_dims"] > 0))
     found["last_count"][on_state] = records["dim"]["count"][on_state, records["used_dims"][on_state] - 1]
     operand, checked = records["operand"], found["operand"]
     checked["present"] = operand["slot"] != NO_SLOT
     for name in ("format", "addressing"):
         checked[name] = operand[name]
-    opcodes = records["opcode"]
     for name, is_checked in (
-        ("offset", np.isin(opcodes, WITH_OFFSET)),
-        ("stride", ~np.isin(opcodes, WITHOUT_STRIDES)),
+        ("offset", WITH_OFFSET[opcodes]),
+        ("stride", WITH_STRIDES[opcodes]),
     ):
         checked[name][is_checked] = operand[name][is_checked] != 0
     return found

@@ -87,6 +87,7 @@ class TimedRecords:
         return self._in_order(self._costs.moved_bytes)
 
     def _in_order(self, of_case: Integers) -> list[Iterator[int]]:
+        """For each record the values of its cases, one for each execution."""
         values: list[int] = of_case.tolist()
         first: list[int] = self._costs.first.tolist()
         shapes = np.where(self._costs.moving, self._trips, 1)

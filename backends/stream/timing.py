@@ -84,6 +84,7 @@ def simulate(stream: Stream, target: Target, observe: Observer | None = None) ->
 def _timeline(
     stream: Stream, loops: list[LoopRange], timed: TimedRecords, observe: Observer | None
 ) -> Timeline:
+    """What happens when the ``timed`` records of a stream are run."""
     stretches = Stretches(stream, loops, timed, observe)
     engines = _Engines(observe)
     records = len(stream.records)

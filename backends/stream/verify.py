@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flexc.backends.stream.checked_fields import checked_fields, different_records
+from flexc.backends.stream.checked_fields import TRANSFERS, by_code, checked_fields, different_records
+from flexc.backends.stream.columns import Flags, Integers
 from flexc.backends.stream.decode import OPCODE_OF_CODE
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import (
@@ -31,17 +32,9 @@ from flexc.backends.stream.record_kinds import RecordKinds, record_kinds
 from flexc.backends.stream.verify_opcodes import CHECKS
 
 Records = NDArray[Any]
-Flags = NDArray[np.bool_]
-Index = NDArray[np.int64]
-
-
-def _of_opcodes(*opcodes: Opcode) -> Flags:
-    """By code, whether it is one of these."""
-    return np.isin(np.arange(len(Opcode)), opcodes)
-
 
 USERS = {
-    field.name: _of_opcodes(*(opcode for opcode, spec in OPCODES.items() if field.name in spec.fields))
+    field.name: by_code(*(opcode for opcode, spec in OPCODES.items() if field.name in spec.fields))
     for field in RECORD_FIELDS
     if field.name != "opcode"
 }
@@ -61,7 +54,7 @@ def _meaningless() -> NDArray[np.uint32]:
 
 
 MEANINGLESS = _meaningless()
-MOVING = _of_opcodes(Opcode.LOAD, Opcode.GATHER, Opcode.STORE)
+MOVING = by_code(*TRANSFERS)
 
 
 def verify(records: Records, cores: int) -> None:
@@ -94,7 +87,7 @@ def verify_kinds(kinds: RecordKinds, cores: int) -> None:
             raise fault.at(record=int(first[place]), opcode=opcode.name.lower()) from None
 
 
-def _require(records: Records, index: Index, good: Flags, message: str) -> None:
+def _require(records: Records, index: Integers, good: Flags, message: str) -> None:
     """Raises StreamFault for the first record where ``good`` [records, ...] does not hold throughout.
 
     ``index`` [records] counts the records in the program.
@@ -107,7 +100,7 @@ def _require(records: Records, index: Index, good: Flags, message: str) -> None:
     raise StreamFault(message, record=int(index[place]), opcode=name)
 
 
-def _check_unused_fields(records: Records, index: Index) -> None:
+def _check_unused_fields(records: Records, index: Integers) -> None:
     opcodes = records["opcode"]
     words = np.ascontiguousarray(records).view(np.uint32).reshape(len(records), -1)[:, :FIRST_WORD]
     if not (words & MEANINGLESS[opcodes]).any():
@@ -119,7 +112,7 @@ def _check_unused_fields(records: Records, index: Index) -> None:
 
 
 def _require_zero(
-    records: Records, index: Index, name: str, unused: Flags, first_word: int, message: str
+    records: Records, index: Integers, name: str, unused: Flags, first_word: int, message: str
 ) -> None:
     """Raises StreamFault unless those dimensions or operands are zero that are ``unused`` [records, entries].
 
@@ -131,7 +124,7 @@ def _require_zero(
         _require(records, index, ~unused | ~words.any(axis=2), message)
 
 
-def _check_dims(records: Records, index: Index, depth: Index, cores: int) -> None:
+def _check_dims(records: Records, index: Integers, depth: Integers, cores: int) -> None:
     opcodes = records["opcode"]
     dims = records["dim"]
     _require(records, index, records["used_dims"] <= DIMS, f"more than {DIMS} dimensions")
@@ -161,7 +154,7 @@ def _check_dims(records: Records, index: Index, depth: Index, cores: int) -> Non
     )
 
 
-def _check_operands(records: Records, index: Index) -> None:
+def _check_operands(records: Records, index: Integers) -> None:
     operands = records["operand"]
     present = operands["slot"] != NO_SLOT
     place = np.arange(OPERANDS)

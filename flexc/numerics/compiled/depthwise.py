@@ -50,6 +50,32 @@ def _positions(tap: Any, stride: Any, dilation: Any, pad: Any, x_size: Any, y_si
     return least, min(y_size, (x_size - 1 - first) // stride + 1), first
 
 
+@part
+def _add_products(
+    line: Any,
+    line_step: Any,
+    line_first: Any,
+    row: Any,
+    row_step: Any,
+    row_first: Any,
+    weight: Any,
+    least: Any,
+    most: Any,
+) -> Any:
+    """Add one tap's products to a line of elements [channels], those of a row at positions [least, most).
+
+    Position p is element ``first + step * p`` of each.
+    """
+    channels = weight.size
+    for position in range(least, most):
+        at = (position * line_step + line_first) * channels
+        sums = line[at : at + channels]
+        at = (position * row_step + row_first) * channels
+        taken = row[at : at + channels]
+        for c in range(channels):
+            sums[c] = sums[c] + taken[c] * weight[c]
+
+
 @kernel
 def _add_taps(
     x: Any,
@@ -81,12 +107,7 @@ def _add_taps(
                 least, most, first = _positions(
                     tap, stride[2], dilation[2], pads_begin[2], x_sizes[2], y_sizes[2]
                 )
-                for position in range(least, most):
-                    at = (position * stride[2] + first) * channels
-                    taken = row[at : at + channels]
-                    sums = line[position * channels : (position + 1) * channels]
-                    for c in range(channels):
-                        sums[c] = sums[c] + taken[c] * weight[c]
+                _add_products(line, 1, 0, row, stride[2], first, weight, least, most)
 
 
 @kernel
@@ -124,12 +145,7 @@ def _spread_taps(
                 least, most, first = _positions(
                     tap, stride[2], dilation[2], pads_begin[2], x_sizes[2], y_sizes[2]
                 )
-                for position in range(least, most):
-                    taken = row[position * channels : (position + 1) * channels]
-                    at = (position * stride[2] + first) * channels
-                    sums = line[at : at + channels]
-                    for c in range(channels):
-                        sums[c] = sums[c] + taken[c] * weight[c]
+                _add_products(line, stride[2], first, row, 1, 0, weight, least, most)
 
 
 def add_tap_products(

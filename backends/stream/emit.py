@@ -84,7 +84,7 @@ class _Emitter:
             if table is not None:
                 tables[op] = table
         self.program = Program(self.in_dram, tables)
-        self.grouping = Grouping(graph, target, dict(self.in_dram))
+        self.grouping = Grouping(graph, target, placements=dict(self.in_dram))
         self.declared: set[SSAValue | Operation] = set()
         self.complete_at: dict[SSAValue, int] = {}
 
@@ -139,7 +139,7 @@ class _Emitter:
             for copy in box_copies(ops[0], self.grouping.placement_of):
                 emit_copy(self.program, plan_copy(copy, self.grouping.placement_of, self.target), plane)
             return
-        open_group = OpenGroup(group.kind, list(ops), self.grouping.mappings_of(ops[0]))
+        open_group = OpenGroup(list(ops), group.kind, self.grouping.mappings_of(ops[0]))
         plan = self.grouping.plan(open_group)
         if isinstance(plan, ContractionPlan):
             emit_contraction(self.program, plan)

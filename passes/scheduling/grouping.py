@@ -1,9 +1,4 @@
-"""Groups of ops that run as one tile program, formed in program order.
-
-An op joins the group of its operands when everything else it reads is there before that group starts, and
-when the group's tiles still fit the buffers with it; otherwise it starts a group. So groups run in the order
-of their numbers.
-"""
+"""Groups of ops that run as one tile program on a machine: what the rules allow and its buffers hold."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from flexc.diagnostics import error
-from flexc.ir import bfp, lightnorm, nn
+from flexc.ir import bfp, nn
 from flexc.ir.attributes import place_of
 from flexc.ir.mapping import Dim, MappingAttr
 from flexc.ir.mapping import Mapping as LoopMapping
@@ -39,6 +34,16 @@ from flexc.passes.scheduling.gradient_tiles import (
     phases_of,
     weight_grad_extents,
 )
+from flexc.passes.scheduling.group_rules import (
+    CONSTANTS,
+    CONTRACTIONS,
+    POOL_GRADIENTS,
+    QUANTIZED,
+    ROW_OPS,
+    STANDING_ALONE,
+    OpGroup,
+    OpGroups,
+)
 from flexc.passes.scheduling.lane_sum_plan import plan_lane_sum
 from flexc.passes.scheduling.layout import shape_of
 from flexc.passes.scheduling.lightnorm_plan import check_positions, plan_lightnorm
@@ -46,67 +51,30 @@ from flexc.passes.scheduling.limits import Plan, check_supported, obstacle
 from flexc.passes.scheduling.local_gradient_plan import plan_local_gradient
 from flexc.passes.scheduling.matmul_tiles import matmul_extents
 from flexc.passes.scheduling.pool_grad_plan import plan_pool_grad
-from flexc.passes.scheduling.result_layout import LIGHTNORM_TRAINING, is_alias, result_placement
+from flexc.passes.scheduling.result_layout import LIGHTNORM_TRAINING
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
 from flexc.passes.scheduling.vector_plan import Choices, plan_vector_group
 from flexc.passes.scheduling.vector_steps import STEPS
 from flexc.target.machine import Target
 
-CONTRACTIONS = (
-    bfp.ConvOp,
-    bfp.ConvLocalGradOp,
-    bfp.ConvWeightGradOp,
-    bfp.MatMulOp,
-    nn.ConvOp,
-    nn.ConvLocalGradOp,
-    nn.ConvWeightGradOp,
-    nn.MatMulOp,
-)
-CONV_GRADIENTS = (bfp.ConvLocalGradOp, bfp.ConvWeightGradOp, nn.ConvLocalGradOp, nn.ConvWeightGradOp)
-QUANTIZED = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
-CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)
-POOL_GRADIENTS = (nn.MaxPoolGradOp, nn.AveragePoolGradOp)
-STANDING_ALONE = (bfp.DequantizeOp, nn.GatherGradOp, *LIGHTNORM_TRAINING, *POOL_GRADIENTS)
-"""Ops with a tile program of their own, which nothing joins."""
-ROW_OPS = (nn.SoftmaxOp, nn.LogSoftmaxOp, nn.LayerNormOp, nn.BatchNormOp, lightnorm.InferOp)
-"""Ops that keep the shape and may follow others on a tile, as elementwise ops may."""
 LANE_SUMS = (nn.ReduceMeanOp, nn.ReduceSumOp)
 REDUCTIONS = (nn.ReduceMaxOp, nn.ReduceMeanOp, nn.ReduceSumOp)
 
 
 @dataclass
-class OpenGroup:
-    """A group so far. ``tail`` is what the accumulators of a contraction hold after its ops in place."""
+class OpenGroup(OpGroup):
+    """A group so far."""
 
     kind: GroupKind
-    ops: list[Operation]
     mappings: tuple[LoopMapping, ...] = ()
-
-    @property
-    def quantizes(self) -> list[bfp.QuantizeOp]:
-        """The quantizations of the group."""
-        return [op for op in self.ops if isinstance(op, bfp.QuantizeOp)]
-
-    @property
-    def chain(self) -> list[Operation]:
-        """The other ops, behind the first."""
-        return [op for op in self.ops[1:] if not isinstance(op, bfp.QuantizeOp)]
-
-    @property
-    def tail(self) -> SSAValue:
-        """The value that a contraction's accumulators hold in the end."""
-        return (self.chain[-1] if self.chain else self.ops[0]).results[0]
 
 
 @dataclass
-class Grouping:
-    """The groups of a graph, and where every value would lie in DRAM."""
+class Grouping(OpGroups[OpenGroup]):
+    """The groups of a graph on a machine."""
 
     graph: Graph
     target: Target
-    placements: dict[SSAValue, Placement] = field(default_factory=dict)
-    groups: list[OpenGroup] = field(default_factory=list)
-    group_index: dict[SSAValue, int] = field(default_factory=dict)
     _choices: Choices = field(default_factory=dict)
 
     def add(self, op: Operation) -> None:
@@ -114,26 +82,10 @@ class Grouping:
 
         Raises CompileError for an op that the machine does not compute, and for tiles that fit no buffer.
         """
-        if isinstance(op, ReturnOp):
-            return
-        _check_has_program(op, self.graph.file)
-        check_supported(op, self.graph.file)
-        for result in op.results:
-            self.placements[result] = result_placement(result, self.placements)
-        if isinstance(op, CONSTANTS):
-            return
-        if is_alias(op, self.placements):
-            source = op.operands[0]
-            if source in self.group_index:
-                self.group_index[op.results[0]] = self.group_index[source]
-            return
-        index = self._group_to_join(op)
-        if index is None:
-            self.groups.append(self._new_group(op))
-            index = len(self.groups) - 1
-        else:
-            self.groups[index].ops.append(op)
-        self.group_index.update((result, index) for result in op.results)
+        if not isinstance(op, ReturnOp):
+            _check_has_program(op, self.graph.file)
+            check_supported(op, self.graph.file)
+        super().add(op)
 
     def is_stored(self, value: SSAValue) -> bool:
         """Whether something outside its group reads ``value``."""
@@ -185,16 +137,27 @@ class Grouping:
         """Where ``value`` would lie in DRAM."""
         return self.placements[value]
 
-    def _new_group(self, op: Operation) -> OpenGroup:
-        if isinstance(op, CONTRACTIONS):
-            group = OpenGroup("contraction", [op], self.mappings_of(op))
-        else:
-            group = OpenGroup(kind_of(op), [op])
+    def new_group(self, op: Operation) -> OpenGroup:
+        """A group of ``op`` alone; CompileError where its tiles fit no buffer."""
+        kind = "contraction" if isinstance(op, CONTRACTIONS) else kind_of(op)
+        group = OpenGroup([op], kind, self.mappings_of(op))
         plan = self.plan(group)
         failure = None if plan is None else obstacle(plan, place_of(op, self.graph.file))
         if failure is not None:
             raise failure
         return group
+
+    def has_room(self, group: OpenGroup, op: Operation) -> bool:
+        """Whether the group's tiles still fit the buffers, and cut its accumulators as ``op`` needs them."""
+        if group.is_contraction and not isinstance(op, bfp.QuantizeOp):
+            first = group.first
+            assert isinstance(first, CONTRACTIONS)
+            (mapping,) = group.mappings
+            tiles = tiles_of(first, mapping, self.placement_of)
+            if not runs_in_place(op, tiles, len(shape_of(group.tail))):
+                return False
+        plan = self.plan(OpenGroup([*group.ops, op], group.kind, group.mappings))
+        return plan is not None and obstacle(plan, place_of(op, self.graph.file)) is None
 
     def mappings_of(self, op: Operation) -> tuple[LoopMapping, ...]:
         """The mappings of a contraction, made up for one in fp32; none for another op.
@@ -233,57 +196,6 @@ class Grouping:
             return plan is not None and plan.buffers.overflow is None
 
         return fp32_mapping(extents, self.target, fits, cuts_window=isinstance(op, nn.ConvWeightGradOp))
-
-    def _group_to_join(self, op: Operation) -> int | None:
-        """The latest group that ``op`` reads from, where it can run there."""
-        indices = [self.group_index[operand] for operand in op.operands if operand in self.group_index]
-        if not indices:
-            return None
-        index = max(indices)
-        group = self.groups[index]
-        if _stands_alone(group.ops[0]) or quantizes_filters(op):
-            return None
-        inside = [operand for operand in op.operands if _made_by(operand, group.ops)]
-        later = [one for one in op.operands if one not in inside and self.group_index.get(one, -1) >= index]
-        if not inside or later:
-            return None
-        joins = self._joins_contraction if group.kind == "contraction" else self._joins_vector
-        if not joins(op, group):
-            return None
-        plan = self.plan(OpenGroup(group.kind, [*group.ops, op], group.mappings))
-        runs = plan is not None and obstacle(plan, place_of(op, self.graph.file)) is None
-        return index if runs else None
-
-    def _joins_contraction(self, op: Operation, group: OpenGroup) -> bool:
-        if op.operands[0] is not group.tail or isinstance(group.ops[0], CONV_GRADIENTS):
-            return False
-        if isinstance(op, bfp.QuantizeOp):
-            return True
-        first = group.ops[0]
-        assert isinstance(first, CONTRACTIONS)
-        (mapping,) = group.mappings
-        only_use = len(list(group.tail.uses)) == 1
-        tiles = tiles_of(first, mapping, self.placement_of)
-        return only_use and runs_in_place(op, tiles, len(shape_of(group.tail)))
-
-    def _joins_vector(self, op: Operation, group: OpenGroup) -> bool:
-        if isinstance(op, bfp.QuantizeOp):
-            return bool(shape_of(op.x))
-        if not isinstance(op, (*ELEMENTWISE_FUNCTIONS, *ROW_OPS)):
-            return False
-        shape = shape_of(group.ops[0].results[0])
-        return shape_of(op.results[0]) == shape and (
-            type(op) in ELEMENTWISE_FUNCTIONS or _made_by(op.operands[0], group.ops)
-        )
-
-
-def _stands_alone(op: Operation) -> bool:
-    """Whether nothing joins the group of ``op``."""
-    return isinstance(op, STANDING_ALONE) or is_box_op(op) or quantizes_filters(op)
-
-
-def _made_by(value: SSAValue, ops: Sequence[Operation]) -> bool:
-    return value.owner in ops
 
 
 def has_tile_program(op: type[Operation]) -> bool:

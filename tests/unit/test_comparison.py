@@ -58,7 +58,7 @@ def test_groups_are_those_of_the_schedule(make: Callable[[], onnx.ModelProto], t
     options = CompileOptions(training=TrainingOptions())
     graph = load_model(path, training=True)
     run_pipeline(graph, training_pipeline(options, differentiation_of(TrainingOptions())))
-    found = OpGrouping.of(list(graph.main.body.block.ops))
+    found = OpGrouping.of(graph.main.body.block.ops)
     run_pipeline(graph, (MapContractions("flexblock"), Schedule("flexblock")))
     wanted: dict[int, list[str]] = {}
     for op in graph.main.body.block.ops:

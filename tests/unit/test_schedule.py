@@ -22,7 +22,8 @@ from flexc.passes.schedule import CONSTANTS, Schedule, place_arguments
 from flexc.passes.scheduling import limits
 from flexc.passes.scheduling.box_copies import BOX_OPS
 from flexc.passes.scheduling.buffer_slots import BufferPlan
-from flexc.passes.scheduling.grouping import CONTRACTIONS, STANDING_ALONE, Grouping, has_tile_program
+from flexc.passes.scheduling.group_rules import CONTRACTIONS, STANDING_ALONE
+from flexc.passes.scheduling.grouping import Grouping, has_tile_program
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
 from flexc.passes.scheduling.vector_plan import largest_tile
 from flexc.passes.scheduling.vector_steps import STEPS, Domain

@@ -8,7 +8,7 @@ from math import gcd, prod
 
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from flexc.analysis.comparison.grouping import OpGroup, OpGrouping
+from flexc.analysis.comparison.grouping import OpGrouping
 from flexc.analysis.comparison.phases import Phase
 from flexc.analysis.comparison.stored_values import GroupResults, StoredValues
 from flexc.analysis.comparison.vector_work import vector_work
@@ -36,7 +36,7 @@ from flexc.numerics.block_float import groups_shape
 from flexc.passes.map_contractions import problems_of
 from flexc.passes.scheduling.box_copies import BoxCopy, box_copies, is_box_op
 from flexc.passes.scheduling.filter_quantize_plan import quantizes_filters
-from flexc.passes.scheduling.grouping import QUANTIZED
+from flexc.passes.scheduling.group_rules import QUANTIZED, OpGroup
 from flexc.passes.scheduling.layout import NORM_TABLE_ROWS, grouped_dim, shape_of
 from flexc.passes.scheduling.local_gradient_plan import fills_of
 from flexc.passes.scheduling.vector_steps import STEPS
@@ -54,7 +54,7 @@ def workload_of(graph: Graph) -> Workload:
 
     Raises CompileError: FX41x for what no machine maps, FX590 for a contraction left in fp32.
     """
-    grouping = OpGrouping.of(list(graph.main.body.block.ops))
+    grouping = OpGrouping.of(graph.main.body.block.ops)
     extractor = _Extractor(graph, grouping)
     works = (extractor.group(index) for index in range(len(grouping.groups)))
     return Workload(tuple(work for work in works if not _is_nothing(work)))

@@ -13,7 +13,7 @@ from flexc.analysis.comparison.grouping import OpGrouping
 from flexc.analysis.comparison.walks import plain_storage
 from flexc.analysis.comparison.workload import Storage, StoredBy, Tensor
 from flexc.ir import bfp, nn
-from flexc.passes.scheduling.grouping import CONSTANTS, QUANTIZED
+from flexc.passes.scheduling.group_rules import CONSTANTS, QUANTIZED
 from flexc.passes.scheduling.layout import PLAIN_FORMATS, shape_of, stored_as_fp10
 
 
@@ -58,7 +58,7 @@ class StoredValues:
     def stored_by(self, value: SSAValue) -> StoredBy | None:
         """The group that stores ``value``; None for an argument, a constant and what is quantized of one."""
         root = self._grouping.root(value)
-        index = self._grouping.index_of.get(root)
+        index = self._grouping.group_index.get(root)
         if index is None or (isinstance(root.owner, bfp.QuantizeOp) and self.is_constant(root.owner.x)):
             return None
         if index not in self._places:
@@ -113,7 +113,7 @@ class StoredValues:
         """Whether ``value`` is an argument, or made element by element of one with its shape (an update)."""
         if value in self._arguments:
             return True
-        index = self._grouping.index_of.get(value)
+        index = self._grouping.group_index.get(value)
         if index is None or isinstance(value.owner, QUANTIZED):
             return False
         if index not in self._parameter_shapes:

@@ -16,7 +16,7 @@ from flexc.ir import bfp, nn
 from flexc.ir.placement import Placement
 from flexc.passes.scheduling.box_copies import BoxCopy
 from flexc.passes.scheduling.filter_quantize_plan import quantizes_filters
-from flexc.passes.scheduling.grouping import POOL_GRADIENTS
+from flexc.passes.scheduling.group_rules import POOL_GRADIENTS
 from flexc.passes.scheduling.layout import (
     FP10_RUN,
     PLAIN_FORMATS,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from math import prod
 
-from flexc.ir.mapping import Dim, Factor, PeFactor
+from flexc.ir.mapping import OUTPUT_DIMS, Dim, Factor, PeFactor
 from flexc.target.machine import Target
 
 STREAMED_OUTPUTS: dict[str, tuple[Dim, ...]] = {"a": ("n", "p", "q"), "b": ("o",)}
@@ -100,8 +100,8 @@ def tile_compute_cycles(
 
     ``segments`` are the lengths of the segments of ``k``, for each g of the tile or once for all of them.
     """
-    extents: dict[Dim, int] = dict(zip(("g", "n", "p", "q", "o"), outputs, strict=True))
-    side_by_side = {dim: output_factor(dim, lane, unit, pes) for dim in extents}
+    extents = dict(zip(OUTPUT_DIMS, outputs, strict=True))
+    side_by_side = output_factors(lane, unit, pes)
     blocks = {dim: -(-extent // side_by_side[dim]) for dim, extent in extents.items()}
     streamed = prod(blocks[dim] for dim in STREAMED_OUTPUTS[stream])
     held = prod(blocks[dim] for dim in extents if dim != "g" and dim not in STREAMED_OUTPUTS[stream])
@@ -129,15 +129,15 @@ def tile_compute_cycles(
     )
 
 
-def output_factor(dim: Dim, lane: Factor, unit: Factor, pes: Sequence[PeFactor]) -> int:
-    """How many iterations of an output dimension a core makes side by side."""
-    side_by_side = 1
+def output_factors(lane: Factor, unit: Factor, pes: Sequence[PeFactor]) -> dict[Dim, int]:
+    """How many iterations of each of ``OUTPUT_DIMS``, in their order, a core makes side by side."""
+    side_by_side = dict.fromkeys(OUTPUT_DIMS, 1)
     for factor in (lane, unit):
-        if factor.dim == dim:
-            side_by_side *= factor.factor
+        if factor.dim in side_by_side:
+            side_by_side[factor.dim] *= factor.factor
     for pe in pes:
-        if pe.role == "outputs" and pe.dim == dim:
-            side_by_side *= pe.factor
+        if pe.role == "outputs" and pe.dim in side_by_side:
+            side_by_side[pe.dim] *= pe.factor
     return side_by_side
 
 

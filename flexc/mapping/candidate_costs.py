@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import zip_longest
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from flexc.cost.tile_cycles import (
     STREAMED_OUTPUTS,
     chain_factor,
     core_rates,
-    output_factor,
+    output_factors,
     reduction_lanes,
     wave_steps,
 )
@@ -133,7 +134,7 @@ def compute_cycles(
     trips = -(-extents // period)
     last = np.minimum(extents - (trips - 1) * period, tiles.tile)
     rates = core_rates(target, problem.a_bits, problem.b_bits)
-    factors = np.array([[output_factor(dim, x.lane, x.unit, x.pes) for dim in OUTPUT_DIMS] for x in options])
+    factors = np.array([list(output_factors(x.lane, x.unit, x.pes).values()) for x in options])
     streams = np.array([[dim in STREAMED_OUTPUTS[x.stream] for dim in OUTPUT_DIMS] for x in options])
     lines = np.ones((len(tiles), len(options)))
     streamed = np.ones((len(tiles), len(options)))
@@ -167,12 +168,13 @@ def _steps(
     keys: dict[tuple[int, ...], int] = {}
     columns = []
     for option in options:
-        words = np.prod([output_factor(dim, option.lane, option.unit, option.pes) for dim in OUTPUT_DIMS])
+        factors = output_factors(option.lane, option.unit, option.pes)
         partials = option.unit.factor * (1 if option.lane.dim == "k" else option.lane.factor)
-        least = max(-(-int(words) // target.psum_words_per_cycle), -(-partials // target.pe_fp32_adders))
+        least = max(
+            -(-prod(factors.values()) // target.psum_words_per_cycle), -(-partials // target.pe_fp32_adders)
+        )
         chains = tuple(chain_factor(dim, option.pes) for dim in ("k", "r", "s"))
-        side_by_side = output_factor("g", option.lane, option.unit, option.pes)
-        key = (reduction_lanes(option.lane, option.pes), *chains, least, side_by_side)
+        key = (reduction_lanes(option.lane, option.pes), *chains, least, factors["g"])
         columns.append(keys.setdefault(key, len(keys)))
     plain, bounded = np.empty((len(distinct), len(keys))), np.empty((len(distinct), len(keys)))
     for row, (k_tile, r_tile, s_tile) in enumerate(distinct.tolist()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -40,8 +41,13 @@ from flexc.diagnostics import printable
 from flexc.program import load
 from flexc.schedule import GroupSchedule, Schedule
 
-PIPE_WIDTH = 180
+PIPE_WIDTH = 400
 """Columns of the table where stdout is no terminal."""
+NUMBERS = ("MACs", "cycles", "cores", "DMA", "other", "spatial", "end to end", "limit", "DRAM", "energy")
+LEAST_LOOKED_AT = ("other", "DMA", "cores", "MACs", "spatial", "formats", "end to end", "kind", "pass", "#")
+"""Columns that a narrow terminal goes without, the first ones first."""
+FOLDED_WIDTH = 24
+COLUMN_GAP = 3
 
 
 @click.command("inspect", short_help="Show where the cycles of an artefact go.")
@@ -112,47 +118,69 @@ def _show(schedule: Schedule, whole: Schedule, order: GroupOrder) -> None:
     click.echo(footprint(whole))
     if is_training_step(whole):
         click.echo(shares(whole))
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False)
-    table = Table(box=SIMPLE, pad_edge=False)
     step = is_training_step(whole)
     in_sections = step and order is GroupOrder.RUN
-    for column in ("#", "node", *(("pass",) if step and not in_sections else ()), "kind", "formats"):
-        table.add_column(column, overflow="fold")
-    for column in (
-        "MACs",
-        "cycles",
-        "cores",
-        "DMA",
-        "other",
-        "spatial",
-        "end to end",
-        "limit",
-        "DRAM",
-        "energy",
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
+    texts = ("#", "node", *(("pass",) if step and not in_sections else ()), "kind", "formats")
+    rows: list[list[str]] = []
+    ends: set[int] = set()
     if not in_sections:
-        for group in schedule.groups:
-            table.add_row(*_row(group, with_pass=step))
-        table.add_section()
+        rows += (_row(group, with_pass=step) for group in schedule.groups)
     else:
         for _, groups in by_part(schedule.groups):
-            for group in groups:
-                table.add_row(*_row(group, with_pass=False))
-            table.add_row(*_part_row(groups))
-            table.add_section()
-    total = (f"{schedule.macs:,}", f"{schedule.cycles:,}", *_engine_columns(schedule.busy_cycles))
-    utilization = (f"{schedule.spatial_utilization:.1%}", f"{schedule.end_to_end_utilization:.1%}")
-    moved = byte_text(schedule.read_bytes + schedule.written_bytes)
-    total_label = (
-        "total" if len(schedule.groups) == len(whole.groups) else f"total of all {len(whole.groups)} groups"
-    )
-    energy = energy_text(whole.energy_pj)
-    table.add_row(
-        "", total_label, *([""] * (len(table.columns) - 12)), *total, *utilization, "", moved, energy
-    )
+            rows += (_row(group, with_pass=False) for group in groups)
+            rows.append(_part_row(groups))
+            ends.add(len(rows) - 1)
+    ends.add(len(rows) - 1)
+    rows.append(_total_row(schedule, whole, len(texts)))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+    console = Console(width=width, highlight=False, markup=False)
+    table = Table(box=SIMPLE, pad_edge=False)
+    shown = fitting_columns((*texts, *NUMBERS), rows, width)
+    for column in shown:
+        if column < len(texts):
+            table.add_column(texts[column], overflow="fold")
+        else:
+            table.add_column(NUMBERS[column - len(texts)], justify="right", no_wrap=True)
+    for number, row in enumerate(rows):
+        table.add_row(*(row[column] for column in shown), end_section=number in ends)
     console.print(table)
+    left_out = [name for column, name in enumerate((*texts, *NUMBERS)) if column not in shown]
+    if left_out:
+        click.echo(f"left out, for want of width: {', '.join(left_out)} (--format csv has everything)")
     click.echo("\n".join(timeline(whole)))
+
+
+def fitting_columns(names: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns of a table that fit ``width``: all, or without those that are looked at least.
+
+    The second column folds, down to ``FOLDED_WIDTH``; numbers would be cut, so that they have to fit.
+    """
+    widths = [max(len(name), *(len(row[at]) for row in rows)) for at, name in enumerate(names)]
+    widths[1] = min(widths[1], FOLDED_WIDTH)
+    shown = list(range(len(names)))
+    for name in LEAST_LOOKED_AT:
+        if sum(widths[at] + COLUMN_GAP for at in shown) <= width:
+            break
+        shown = [at for at in shown if names[at] != name]
+    return shown
+
+
+def _total_row(schedule: Schedule, whole: Schedule, texts: int) -> list[str]:
+    """Totals of the program, behind ``texts`` columns of text."""
+    every = len(schedule.groups) == len(whole.groups)
+    return [
+        "",
+        "total" if every else f"total of all {len(whole.groups)} groups",
+        *([""] * (texts - 2)),
+        f"{whole.macs:,}",
+        f"{whole.cycles:,}",
+        *_engine_columns(whole.busy_cycles),
+        f"{whole.spatial_utilization:.1%}",
+        f"{whole.end_to_end_utilization:.1%}",
+        "",
+        byte_text(whole.read_bytes + whole.written_bytes),
+        energy_text(whole.energy_pj),
+    ]
 
 
 def _part_row(groups: Sequence[GroupSchedule]) -> list[str]:

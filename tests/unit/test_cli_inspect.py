@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 import flexc
 from flexc.cli import main
+from flexc.cli.inspect import NUMBERS, fitting_columns
 from flexc.schedule import Schedule
 from tests.conftest import Golden
 from tests.inspected_model import residual_model
@@ -116,3 +117,28 @@ def test_wrong_usage(artefact: Path) -> None:
     assert inspect(artefact, "--top", "0").exit_code == 2
     assert inspect(artefact, "--sort", "name").exit_code == 2
     assert "FX512" in inspect(artefact.parent).stderr
+
+
+def test_a_narrow_terminal_goes_without_columns_and_cuts_none() -> None:
+    names = ("#", "node", "kind", "formats", *NUMBERS)
+    row = ["1", "a" * 60, "contraction", "m8 x m8", *(["1,000,000"] * len(NUMBERS))]
+    every = list(range(len(names)))
+    assert fitting_columns(names, [row], 400) == every
+    before = every
+    for width in range(400, 20, -1):
+        shown = fitting_columns(names, [row], width)
+        assert set(shown) <= set(before)
+        kept = [names[at] for at in shown]
+        assert {"node", "cycles", "limit", "DRAM", "energy"} <= set(kept)
+        if width > 75:
+            assert sum(min(24, len(row[at])) + 3 for at in shown) <= width
+        before = shown
+
+
+def test_the_table_says_what_it_leaves_out(artefact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "left out" not in inspect(artefact).stdout
+    monkeypatch.setattr("flexc.cli.inspect.PIPE_WIDTH", 90)
+    text = inspect(artefact).stdout
+    assert "left out, for want of width: formats, MACs, cores, DMA, other, spatial" in text
+    assert "…" not in text
+    assert max(map(len, text.split("DRAM in use")[1].split("left out")[0].splitlines()[1:])) <= 90

@@ -32,8 +32,8 @@ class Cases:
 class Insides:
     """Positions [low, low + count) of each core's box that are inside, for rows of records.
 
-    ``low`` and ``count`` are [rows, cores, dimensions], without dimensions that none of the records uses. A
-    core of which nothing is inside, or that is none of the record's, has a count of 0 in every dimension.
+    ``low`` and ``count`` are [rows, cores, dimensions], as many dimensions as any of the records uses, and at
+    least one. A core of which nothing is inside, or that is none of the record's, has a count of 0 in each.
     """
 
     record: Integers
@@ -54,12 +54,12 @@ class BoxColumns:
     """The dimensions of ``records`` [records]; ``trips`` [records, levels] is 1 where there is no loop.
 
     Loops of levels beyond those of ``trips`` have one iteration. A dimension that a record does not use has
-    one element, which is inside; those that no record uses are left out.
+    one element, which is inside; there are as many as any of them uses, at least one.
     """
 
     def __init__(self, records: NDArray[Any], trips: Integers) -> None:
         used_dims = records["used_dims"].astype(np.int64)
-        dims = int(used_dims.max(initial=0))
+        dims = int(used_dims.max(initial=1))
         used: Flags = np.arange(dims) < used_dims[:, np.newaxis]
         of_dims = records["dim"][:, :dims]
         self.used_dims: Integers = used_dims
@@ -115,7 +115,7 @@ class BoxColumns:
 
     def insides(self, record: Integers, bases: Integers) -> Insides:
         """The insides of boxes whose element 0 of core 0 is at ``bases`` [rows, dimensions]."""
-        dims = int(self.used_dims[record].max(initial=0))
+        dims = int(self.used_dims[record].max(initial=1))
         of_row = self.cores[record]
         cores = int(of_row.max(initial=1))
         count = np.repeat(self.count[record, np.newaxis, :dims], cores, axis=1)

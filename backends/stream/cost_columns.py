@@ -22,12 +22,17 @@ from flexc.target.machine import Target
 
 MOST_CORES = 1 << 16
 """Cores of cases that are worked on at once, which bounds the memory that it takes."""
-ENGINE_OF_OPCODE = np.zeros(max(Opcode) + 1, np.int64)
-for _opcode, _spec in OPCODES.items():
-    if _spec.engine in ENGINES:
-        ENGINE_OF_OPCODE[_opcode] = ENGINES.index(_spec.engine)
+NO_ENGINE = -1
+ENGINE_OF_OPCODE = np.array(
+    [
+        NO_ENGINE if OPCODES[opcode].engine == "control" else ENGINES.index(OPCODES[opcode].engine)
+        for opcode in sorted(OPCODES)
+    ]
+)
+"""By code, a place in ``ENGINES``."""
 IS_DMA = np.array([engine in ("dma_in", "dma_out") for engine in ENGINES])
 HAS_LANES = np.array([engine in ("vector", "converter", "lightnorm") for engine in ENGINES])
+"""By place in ``ENGINES``."""
 CUT = np.isin(np.arange(DIMS), [COMPUTE_DIMS.index(d) for d in "gk"])
 """Dimensions of a compute record whose coordinates tell where its segments are cut."""
 
@@ -59,6 +64,8 @@ def cost_columns(records: NDArray[Any], trips: Integers, target: Target) -> Cost
 
 
 class _Costs:
+    """What the costs of ``records`` are made of, by record; see ``cost_columns``."""
+
     def __init__(self, records: NDArray[Any], trips: Integers, target: Target) -> None:
         self.target = target
         self.boxes = BoxColumns(records, trips)
@@ -66,13 +73,12 @@ class _Costs:
         fp32 = records["operand"]["format"][:, 1] == Format.F32
         self.multiplies: Flags = opcode == Opcode.COMPUTE
         self.computes: Flags = self.multiplies & ~fp32
-        self.on_cores = np.flatnonzero(self.computes)
         self.engine = ENGINE_OF_OPCODE[opcode]
         self.engine[self.multiplies & fp32] = ENGINES.index("vector")
         self.transfers: Flags = IS_DMA[self.engine]
         self.has_lanes: Flags = HAS_LANES[self.engine]
         self.transfer = TransferColumns(records, self.boxes)
-        self.compute = ComputeColumns(records, self.on_cores, self.boxes, target)
+        self.compute = ComputeColumns(records, np.flatnonzero(self.computes), self.boxes, target)
         self._set_rates(records)
 
     def _set_rates(self, records: NDArray[Any]) -> None:
@@ -97,6 +103,7 @@ class _Costs:
         self.cycles_at_once[calls] = of_function[records["function"][calls]]
 
     def all_cases(self) -> CostColumns:
+        """The costs of every case."""
         boxes = self.boxes
         is_cut = self.computes[:, np.newaxis] & CUT[: boxes.count.shape[1]]
         moving = boxes.moving(boxes.clippable | is_cut)

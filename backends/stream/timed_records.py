@@ -9,14 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from flexc.backends.stream.columns import Integers
-from flexc.backends.stream.cost_columns import cost_columns
+from flexc.backends.stream.cost_columns import ENGINE_OF_OPCODE, NO_ENGINE, cost_columns
 from flexc.backends.stream.decode import take_records
-from flexc.backends.stream.isa import ENGINES, OPCODES
+from flexc.backends.stream.isa import ENGINES
 from flexc.backends.stream.record_kinds import RecordKinds
 from flexc.target.machine import Target
-
-HAS_ENGINE = np.array([OPCODES[opcode].engine != "control" for opcode in sorted(OPCODES)])
-"""By opcode."""
 
 
 class Work(NamedTuple):
@@ -34,7 +31,7 @@ class TimedRecords:
     """The records of a program that have an engine, from all its kinds of records."""
 
     def __init__(self, kinds: RecordKinds, target: Target) -> None:
-        is_timed = HAS_ENGINE[kinds.records["opcode"]]
+        is_timed = ENGINE_OF_OPCODE[kinds.records["opcode"]] != NO_ENGINE
         self.index: Integers = np.flatnonzero(is_timed[kinds.kind])
         """Their indices in the program."""
         self._kind: Integers = (np.cumsum(is_timed) - 1)[kinds.kind[self.index]]

@@ -120,6 +120,13 @@ def test_against_one_record_at_a_time(opcode: Opcode) -> None:
     assert_same_costs(np.concatenate([random.record(opcode, one) for one in trips]), trips)
 
 
+def test_boxes_without_dimensions_have_an_element_in_each_core() -> None:
+    records = blank_records(2)
+    records["opcode"] = Opcode.VECTOR
+    records["core_grid"] = (1, 1, 2), (3, 1, 2)
+    assert_same_costs(records, [(), ()])
+
+
 def test_parts_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(columns_module, "MOST_CORES", 1)
     random = RandomRecords(99)

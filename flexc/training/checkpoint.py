@@ -22,7 +22,7 @@ from flexc.versioned_json import versioned_json
 
 Array: TypeAlias = npt.NDArray[Any]
 SCHEMA = "flexc.checkpoint"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 CHECKPOINT = "checkpoint.json"
 
 

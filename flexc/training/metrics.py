@@ -43,6 +43,23 @@ class EpochMetrics:
     test_loss: float | None = None
 
 
+@dataclass(frozen=True)
+class EpochTime:
+    """One row of ``times.csv``: examples of an epoch that were run so far, and the seconds that they took."""
+
+    examples: int = 0
+    seconds: float = 0.0
+
+    def plus(self, examples: int, seconds: float) -> EpochTime:
+        """With more of both."""
+        return EpochTime(self.examples + examples, self.seconds + seconds)
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """None before the first."""
+        return self.examples / self.seconds if self.seconds else None
+
+
 @dataclass
 class EpochSums:
     """Sums over the steps of an epoch so far; plain values, so that a checkpoint can hold them."""
@@ -56,7 +73,6 @@ class EpochSums:
     """By class of tensor: the sum of the errors, and their number."""
     machine_cycles: int | None = None
     machine_energy_pj: float | None = None
-    seconds: float = 0.0
 
     def add_errors(self, found: Mapping[str, Sequence[float]]) -> None:
         """Adds the errors measured in a step."""
@@ -89,24 +105,39 @@ class EpochSums:
 def write_tables(
     folder: Path,
     metrics: Iterable[EpochMetrics],
-    seconds: Sequence[float],
-    examples_per_epoch: int,
+    times: Sequence[EpochTime],
     decisions: Sequence[Mapping[str, Any]],
 ) -> None:
     """Writes the tables anew. All but the times are equal for equal runs, byte by byte."""
     rows = [asdict(row) for row in metrics]
     replace_text(folder / METRICS_FILE, _csv(rows))
-    times = [
-        {
-            "epoch": index + 1,
-            "seconds": round(spent, 3),
-            "examples_per_second": round(examples_per_epoch / spent, 1),
-        }
-        for index, spent in enumerate(seconds)
-    ]
-    replace_text(folder / TIMES_FILE, _csv(times))
+    replace_text(folder / TIMES_FILE, _csv([_time_row(*numbered) for numbered in enumerate(times, start=1)]))
     if decisions:
         replace_text(folder / DECISIONS_FILE, _csv(decisions))
+
+
+def _time_row(epoch: int, time: EpochTime) -> dict[str, Any]:
+    kept = EpochTime(time.examples, round(time.seconds, 3))
+    rate = kept.examples_per_second
+    return {
+        "epoch": epoch,
+        **asdict(kept),
+        "examples_per_second": None if rate is None else round(rate, 1),
+    }
+
+
+def read_times(folder: Path, count: int) -> list[EpochTime]:
+    """The times of the first ``count`` epochs of a run; none of those that it was killed before it wrote."""
+    path = folder / TIMES_FILE
+    rows: list[dict[str, str]] = []
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))[:count]
+    try:
+        found = [EpochTime(int(row["examples"]), float(row["seconds"])) for row in rows]
+    except (KeyError, TypeError, ValueError) as cause:
+        raise error("FX570", f"the table is not that of a run: {cause!r}", place=Place(str(path))) from cause
+    return found + [EpochTime()] * (count - len(found))
 
 
 def read_epochs(folder: Path) -> list[EpochMetrics]:

@@ -16,7 +16,7 @@ from flexc.precision.policy import Operand
 from flexc.training.checkpoint import Checkpoint, read_checkpoint, replace_text, write_checkpoint
 from flexc.training.evaluation import Evaluation, evaluate
 from flexc.training.machine_cost import cost_of_step
-from flexc.training.metrics import EpochMetrics, EpochSums, write_tables
+from flexc.training.metrics import EpochMetrics, EpochSums, EpochTime, read_times, write_tables
 from flexc.training.model import TrainedModel, load_trained_model
 from flexc.training.order import order_of_epoch
 from flexc.training.precision_control import ControlOptions, Decision, PrecisionController
@@ -121,7 +121,8 @@ class _Run:
         self.step = 0
         self.sums = EpochSums()
         self.metrics: list[EpochMetrics] = []
-        self.seconds: list[float] = []
+        self.times: list[EpochTime] = []
+        self.time = EpochTime()
         self.decisions: list[dict[str, Any]] = []
         self.control = None if settings.control is None else self._controller(settings.control)
         self.program = self._compile()
@@ -161,7 +162,7 @@ class _Run:
         self._add(result)
         if self.control is not None:
             self._decide(self.control, result)
-        self.sums.seconds += time.perf_counter() - started
+        self.time = self.time.plus(self.settings.batch, time.perf_counter() - started)
         self.observer.step(
             StepReport(
                 self.step,
@@ -170,7 +171,7 @@ class _Run:
                 self.sums.mean_loss,
                 self.sums.accuracy,
                 {name: total / count for name, (total, count) in self.sums.errors.items()},
-                self.sums.examples / self.sums.seconds,
+                self.time.examples_per_second or 0.0,
             )
         )
 
@@ -220,8 +221,8 @@ class _Run:
             test_loss=tested.loss,
         )
         self.metrics.append(row)
-        self.seconds.append(sums.seconds)
-        self.sums = EpochSums()
+        self.times.append(self.time)
+        self.sums, self.time = EpochSums(), EpochTime()
         self._checkpoint()
         self.observer.epoch(row)
 
@@ -257,7 +258,6 @@ class _Run:
         progress = {
             "sums": asdict(self.sums),
             "metrics": [asdict(row) for row in self.metrics],
-            "seconds": self.seconds,
             "decisions": self.decisions,
             "control": None if self.control is None else self.control.to_json(),
         }
@@ -273,7 +273,7 @@ class _Run:
         self.state = {name: found.state[name] for name in self.state}
         self.sums = EpochSums(**progress["sums"])
         self.metrics = [EpochMetrics(**row) for row in progress["metrics"]]
-        self.seconds = list(progress["seconds"])
+        *self.times, self.time = read_times(self.folder, len(self.metrics) + 1)
         self.decisions = list(progress["decisions"])
         if self.control is not None:
             self.control.restore(progress["control"])
@@ -281,5 +281,5 @@ class _Run:
         self._write_tables()
 
     def _write_tables(self) -> None:
-        examples = self.steps_per_epoch * self.settings.batch
-        write_tables(self.folder, self.metrics, self.seconds, examples, self.decisions)
+        times = [*self.times, self.time] if self.sums.steps else self.times
+        write_tables(self.folder, self.metrics, times, self.decisions)

@@ -107,10 +107,10 @@ class _Scalars:
 
 
 def _rows(folder: Path) -> Iterator[Mapping[str, str]]:
-    """The tables' rows, side by side."""
+    """The tables' rows, side by side; an epoch that is not done has times alone."""
     with (
         (folder / METRICS_FILE).open(encoding="utf-8", newline="") as metrics,
         (folder / TIMES_FILE).open(encoding="utf-8", newline="") as times,
     ):
-        for row, time in zip(csv.DictReader(metrics), csv.DictReader(times), strict=True):
+        for row, time in zip(csv.DictReader(metrics), csv.DictReader(times), strict=False):
             yield {**row, **time}

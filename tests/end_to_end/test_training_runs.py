@@ -27,7 +27,7 @@ from models.make_transformer import make_seq2seq
 
 EPOCHS = 4
 STEPS_PER_EPOCH = 6
-FILES = ("metrics.csv", "step-00000024.safetensors")
+FILES = ("metrics.csv", "checkpoint.json", "step-00000024.safetensors")
 DYNAMIC = (
     "--policy",
     "dynamic",
@@ -121,7 +121,9 @@ def test_killed_runs_continue_to_the_same_bytes(folder: Path) -> None:
         assert before is not None
         assert before.step < 20 * STEPS_PER_EPOCH
         assert train(folder, run, *more, "--resume").exit_code == 0
-        assert_equal_runs(folder / "long", run, ("metrics.csv", "step-00000120.safetensors"))
+        assert_equal_runs(
+            folder / "long", run, ("metrics.csv", "checkpoint.json", "step-00000120.safetensors")
+        )
 
 
 def _status_of_killed(command: Sequence[str], run: Path, number: signal.Signals) -> int:
@@ -282,7 +284,7 @@ def test_sequences_of_two_inputs_in_micro_batches_continue_to_the_same_bytes(
     for run, resume in (("whole", ()), ("stopped", ("--resume",))):
         result = train(sequences, sequences / run, *SEQUENCES, *resume)
         assert result.exit_code == 0, result.output
-    files = ("metrics.csv", "step-00000012.safetensors")
+    files = ("metrics.csv", "checkpoint.json", "step-00000012.safetensors")
     assert_equal_runs(sequences / "whole", sequences / "stopped", files)
     found = rows(sequences / "whole")
     assert float(found[-1]["train_loss"]) < 0.97 * float(found[0]["train_loss"])

@@ -27,7 +27,7 @@ from flexc.analysis.plotting.zero_setting import curves_of, plot_zero_setting
 from flexc.analysis.roofline import Roof, Roofline, RooflinePoint
 from flexc.cli import main
 from flexc.diagnostics import CompileError
-from flexc.training.metrics import EpochMetrics, write_tables
+from flexc.training.metrics import EpochMetrics, EpochTime, write_tables
 from tests.marked_up_model import MARK, marked_up_model
 from tests.onnx_models import save
 
@@ -86,7 +86,7 @@ def run(folder: Path, *errors: float | None) -> Path:
         EpochMetrics(number, number, 0.1, 1.0, 0.5, 0.5, value, None, 0.5, 1, 0, 0, None, None)
         for number, value in enumerate(errors, 1)
     ]
-    write_tables(folder, epochs, [1.0] * len(epochs), 10, [])
+    write_tables(folder, epochs, [EpochTime(10, 1.0)] * len(epochs), [])
     return folder
 
 
@@ -289,7 +289,7 @@ def test_an_epoch_that_measured_nothing_is_a_gap() -> None:
 def test_a_run_without_zero_setting_errors(tmp_path: Path) -> None:
     course = run(tmp_path / "run", 0.1)
     epoch = EpochMetrics(1, 1, 0.1, 1.0, None, None, None, None, None, 1, 0, 0, None, None)
-    write_tables(course, [epoch], [1.0], 10, [])
+    write_tables(course, [epoch], [EpochTime(10, 1.0)], [])
     with pytest.raises(CompileError, match=r"FX557(.|\n)*only runs that quantize"):
         plot_zero_setting([course], tmp_path / "z.svg")
     with pytest.raises(CompileError, match="FX570"):

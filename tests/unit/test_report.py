@@ -23,7 +23,7 @@ from flexc.diagnostics import CompileError
 from flexc.program import Program
 from flexc.target import load_target, target_file
 from flexc.target.load import CATALOG
-from flexc.training.metrics import EpochMetrics, read_epochs, write_tables
+from flexc.training.metrics import EpochMetrics, EpochTime, read_epochs, write_tables
 from tests.inspected_model import residual_model
 from tests.marked_up_model import MARK, marked_up_model
 from tests.onnx_models import save
@@ -42,7 +42,7 @@ def epoch(number: int, error: float | None) -> EpochMetrics:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    write_tables(tmp_path, [epoch(1, None), epoch(2, 0.25)], [1.0, 1.0], 10, [])
+    write_tables(tmp_path, [epoch(1, None), epoch(2, 0.25)], [EpochTime(10, 1.0)] * 2, [])
     return tmp_path
 
 

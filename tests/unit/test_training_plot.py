@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flexc.diagnostics import CompileError
-from flexc.training.metrics import METRICS_FILE, EpochMetrics, write_tables
+from flexc.training.metrics import METRICS_FILE, EpochMetrics, EpochTime, write_tables
 from flexc.training.plot import plot_run
 
 EPOCHS = (
@@ -19,7 +19,7 @@ EPOCHS = (
 
 def test_a_picture_the_same_each_time(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    write_tables(tmp_path, EPOCHS, [1.0, 1.0], 10, [])
+    write_tables(tmp_path, EPOCHS, [EpochTime(10, 1.0)] * 2, [])
     for name in ("a.png", "b.png"):
         plot_run(tmp_path, tmp_path / name)
     first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))

@@ -13,7 +13,7 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
 from flexc.diagnostics import Diagnostic
-from flexc.training.metrics import EpochMetrics, write_tables
+from flexc.training.metrics import EpochMetrics, EpochTime, write_tables
 from flexc.training.precision_control import Decision
 from flexc.training.run import StepReport
 from flexc.training.scalars import EVENT_FILES, TAGS, writing_scalars
@@ -88,7 +88,7 @@ def run(folder: Path, epochs: range) -> Silent:
     with writing_scalars(folder, told, remarks.append) as observer:
         for epoch in epochs:
             rows = [row(number) for number in range(1, epoch + 1)]
-            write_tables(folder, rows, [2.0] * epoch, 100, [])
+            write_tables(folder, rows, [EpochTime(100, 2.0)] * epoch, [])
             observer.epoch(rows[-1])
     assert remarks == []
     return told

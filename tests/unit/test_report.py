@@ -210,3 +210,15 @@ def test_an_artefact_knows_its_machine_when_the_file_of_the_target_has_changed(
     for command, file in (("trace", "trace.json"), ("report", "page.html")):
         done = CliRunner().invoke(main, [command, "artefact", "-o", file])
         assert done.exit_code == 0, done.output
+
+
+def test_layers_have_the_colour_of_their_roof(program: Program) -> None:
+    curves = Page(report_page(program)).report["figures"]["roofline"]["data"]
+    colours = {
+        curve["name"].removeprefix("roof of "): curve["line"]["color"] for curve in curves if "line" in curve
+    }
+    layers = [curve for curve in curves if curve["name"].startswith("layers in ")]
+    assert layers
+    for curve in layers:
+        assert curve["marker"]["color"] == colours[curve["name"].removeprefix("layers in ")]
+    assert len(set(colours.values())) == len(colours)

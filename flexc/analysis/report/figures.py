@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from itertools import cycle, groupby
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from flexc.target.machine import Target
 STRETCHES = 2000
 """Points of each counter over the program."""
 COLOURS = ("#4c78a8", "#9ecae9", "#72b7b2", "#f58518", "#ffbf79", "#b279a2", "#79706e", "#54a24b", "#e45756")
+MODE_COLOURS = ("#4c78a8", "#e45756", "#54a24b", "#f58518", "#b279a2", "#79706e")
 BUFFER_COLOURS = {Space.OPERAND: "#f58518", Space.HELD: "#b279a2", Space.PSUM: "#54a24b"}
 DRAM_COLOURS: dict[Engine, str] = {"dma_in": "#4c78a8", "dma_out": "#e45756"}
 MARGIN = {"l": 70, "r": 20, "t": 70, "b": 50}
@@ -58,11 +59,18 @@ def roofline_figure(roofline: Roofline) -> go.Figure:
     intensities = [point.macs_per_byte for point in roofline.points] or [1.0]
     ridges = [roof.gigamacs_per_second / roofline.dram_gigabytes_per_second for roof in roofline.roofs]
     low, high = min(*intensities, *ridges) / 4, max(*intensities, *ridges) * 4
+    colours = {roof.mode: colour for roof, colour in zip(roofline.roofs, cycle(MODE_COLOURS), strict=False)}
     for roof in roofline.roofs:
         corner = roof.gigamacs_per_second / roofline.dram_gigabytes_per_second
         xs = sorted({low, corner, high})
         label = f"roof of {roof.mode}"
-        figure.add_scatter(x=xs, y=[roofline.bound(roof, x) for x in xs], mode="lines", name=label)
+        figure.add_scatter(
+            x=xs,
+            y=[roofline.bound(roof, x) for x in xs],
+            mode="lines",
+            name=label,
+            line_color=colours[roof.mode],
+        )
     for mode in dict.fromkeys(point.mode for point in roofline.points):
         points = [point for point in roofline.points if point.mode == mode]
         figure.add_scatter(
@@ -70,6 +78,7 @@ def roofline_figure(roofline: Roofline) -> go.Figure:
             y=[point.gigamacs_per_second for point in points],
             mode="markers",
             name=f"layers in {mode}",
+            marker_color=colours[mode],
             customdata=[point.group for point in points],
             text=[f"{literal(point.layer)} ({point.part})" for point in points],
             hovertemplate="%{text}<br>%{x:.3g} MACs a byte, %{y:.4g} GMAC/s<extra></extra>",
@@ -79,8 +88,8 @@ def roofline_figure(roofline: Roofline) -> go.Figure:
         margin=MARGIN,
         legend={"orientation": "h", "y": -0.2},
     )
-    figure.update_xaxes(type="log", title="MACs per DRAM byte, in the direction that moves more")
-    figure.update_yaxes(type="log", title="10^9 MACs a second")
+    figure.update_xaxes(type="log", dtick="D2", title="MACs per DRAM byte, in the direction that moves more")
+    figure.update_yaxes(type="log", dtick="D2", title="10^9 MACs a second")
     return figure
 
 

@@ -218,9 +218,12 @@ def is_channels_last(placement: Placement, shape: Sequence[int]) -> bool:
 def stored_as_fp10(value: SSAValue) -> bool:
     """Whether ``value`` is stored in ten bits: all of its elements are FP10A's by construction (numerics,
     section 5), and no reader takes channels from the middle of a run."""
+    # Most values are made by other ops: their readers need no look.
+    return _has_ten_bits(value) and not any(_splits_runs(use.operation) for use in value.uses)
+
+
+def _has_ten_bits(value: SSAValue) -> bool:
     op = value.owner
-    if any(_splits_runs(use.operation) for use in value.uses):
-        return False
     if isinstance(op, lightnorm.ForwardOp):
         return value in (op.y, op.xhat)
     if not isinstance(op, lightnorm.InferOp):

@@ -86,9 +86,11 @@ def _alias(op: nn.ReshapeOp, placement: Placement) -> Placement:
 
 def _is_image(op: Operation, result: SSAValue, placements: Mapping[SSAValue, Placement]) -> bool:
     rank = len(shape_of(result))
+    if rank < 3:
+        return False
     if isinstance(op, IMAGE_OPS):
         return True
-    if isinstance(op, NATURAL_OPS) or rank < 3:
+    if isinstance(op, NATURAL_OPS):
         return False
     if isinstance(op, bfp.DequantizeOp):
         # A result that is stored quantized lies as it would have without.

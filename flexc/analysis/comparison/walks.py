@@ -187,7 +187,7 @@ def _walk_of_dequantization(op: bfp.DequantizeOp, placements: Mapping[SSAValue, 
 
 def _is_narrow(value: SSAValue, placements: Mapping[SSAValue, Placement], shape: tuple[int, ...]) -> bool:
     """Whether ten-bit values are read along the channels of the results."""
-    return shape_of(value) == shape and placements[value].planes[0].format == "fp10"
+    return placements[value].planes[0].format == "fp10" and shape_of(value) == shape
 
 
 def _results(ops: Sequence[Operation], domain: Domain, steps: Mapping[Operation, Step]) -> Iterator[Tensor]:

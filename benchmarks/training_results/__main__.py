@@ -3,8 +3,9 @@
     python -m benchmarks.training_results run [--results DIR] [--minutes 100]
     python -m benchmarks.training_results table [--results DIR]
 
-A run that has a result is not repeated. `table` keeps a summary of the results in docs/data and renews the
-tables of docs/training_results.md; without --results it takes the summary that is there.
+A run that has a result is not repeated. `table` adds the results to the summary in docs/data, in
+place of older ones, and renews the tables of docs/training_results.md; without --results it takes the
+summary that is there.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ def table_command(results: Path | None) -> None:
     """Renew the tables of the document."""
     if results is not None:
         planned = {experiment.key for experiment in experiments()}
-        found = [one for one in Results(results).all() if one["key"] in planned]
-        write_summaries(SUMMARY, map(summarize, found))
+        kept = {one.experiment.key: one for one in read_summaries(SUMMARY)}
+        kept |= {one["key"]: summarize(one) for one in Results(results).all()}
+        write_summaries(SUMMARY, (one for key, one in kept.items() if key in planned))
     made = with_tables(DOCUMENT.read_text(encoding="utf-8"), tables(read_summaries(SUMMARY)))
     DOCUMENT.write_text(made, encoding="utf-8")
 

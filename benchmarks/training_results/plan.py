@@ -26,6 +26,19 @@ RESULT_TASKS = (
 )
 LONGER_DIGITS = Task(Network.RESNET, "digits", 30)
 OTHER_RATES = tuple(Task(Network.RESNET, "digits", 10, learning_rate=rate) for rate in (0.02, 0.1))
+USUAL_TASKS = tuple(
+    Task(network, data, 30, learning_rate=0.1, weight_decay=5e-4)
+    for network in (Network.RESNET, Network.MOBILENET)
+    for data in ("digits", "mnist")
+)
+"""The recipe that small networks are usually trained by, chosen before its runs were seen."""
+USUAL_VARIANTS = tuple(
+    replace(task, epochs=epochs, learning_rate=rate)
+    for epochs, rate in ((30, 0.2), (60, 0.1))
+    for task in USUAL_TASKS
+    if task.data == "digits"
+)
+"""Variants that were chosen with it, on one seed."""
 CHOICES = tuple(
     Task(Network.CLASSIFIER, VALIDATION_LINES, epochs, batch=20, learning_rate=rate)
     for epochs, rate in ((4, 0.003), (4, 0.01), (4, 0.03), (8, 0.01))
@@ -94,6 +107,17 @@ LOSSES = {
 """What is trained for longer, and at other learning rates, to see where losses end."""
 
 
+USUAL = {
+    "fp32, exact batch norm": Method(exact=True),
+    "fp32, LightNorm": Method(),
+    "FB16": EVERYWHERE["FB16"],
+    "FB12LG16WG16": EVERYWHERE["FB12LG16WG16"],
+}
+"""What is trained by the usual recipe over three seeds."""
+USUAL_ENDS = ("fp32, exact batch norm", "FB12LG16WG16")
+"""Of these what the variants are trained with."""
+USUAL_ONCE = {name: EVERYWHERE[name] for name in ("FB24", "FB12")}
+"""The same with one seed, on digits."""
 CORE = {name: EVERYWHERE[name] for name in ("FB24", "FB16", "FB12LG16WG16", "FB12", "dynamic")}
 """What the expectations are about."""
 
@@ -114,6 +138,9 @@ def experiments() -> Iterator[Experiment]:
         *((task, (FINE_TUNED,), SEEDS[:1]) for task in CHOICES),
         *((task, ({name: FINE_TUNED[name]},), SEEDS) for name, task in CHOSEN.items()),
         *((task, (LOSSES,), SEEDS[:1]) for task in (LONGER_DIGITS, *OTHER_RATES)),
+        *((task, (USUAL,), SEEDS) for task in USUAL_TASKS),
+        *((task, (USUAL_ONCE,), SEEDS[:1]) for task in USUAL_TASKS if task.data == "digits"),
+        *((task, ({name: USUAL[name] for name in USUAL_ENDS},), SEEDS[:1]) for task in USUAL_VARIANTS),
     ):
         for seed in seeds:
             for group in groups:

@@ -9,19 +9,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+import benchmarks.training_results.__main__ as driver
 from benchmarks.training_results.broken_quantizers import Fault, broken_quantizer
 from benchmarks.training_results.document import with_tables
 from benchmarks.training_results.evaluation import score_of_logits
 from benchmarks.training_results.experiments import Experiment
 from benchmarks.training_results.plan import DIGITS, EVERYWHERE, REFERENCES, experiments
 from benchmarks.training_results.runs import run
+from benchmarks.training_results.statistics_of_seeds import Runs
 from benchmarks.training_results.store import Results
 from benchmarks.training_results.summary import RunSummary, read_summaries, summarize, write_summaries
-from benchmarks.training_results.tables import tables
+from benchmarks.training_results.tables import accuracy_difference, tables
 from flexc import numerics
 from flexc.numerics import BlockTensor, dequantize
 
+DOCS = Path(__file__).parents[2] / "docs"
 X = np.array([[1.75, -0.3, 0.3, 0.0], [14.0, -1.0, 2.0, 0.25], [0, 0, 0, 0]], np.float32)
 
 
@@ -91,6 +95,38 @@ def test_summaries_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert sorted(read, key=lambda one: one.seconds) == [broken, made]
 
 
+def summary_of(experiment: Experiment, accuracy: float) -> RunSummary:
+    return RunSummary(experiment, 1.0, test_accuracy=accuracy, train_loss=0.5)
+
+
+def test_accuracies_are_compared_over_common_seeds() -> None:
+    exact, other = REFERENCES["fp32, exact batch norm"], EVERYWHERE["FB16"]
+    found = [
+        summary_of(Experiment(DIGITS, exact, seed), accuracy) for seed, accuracy in enumerate((0.5, 0.75))
+    ]
+    runs = Runs([*found, summary_of(Experiment(DIGITS, other, 1), 0.875)])
+    assert accuracy_difference(runs, DIGITS, other) == 0.125
+    assert accuracy_difference(runs, DIGITS, EVERYWHERE["FB24"]) is None
+
+
+def test_new_results_leave_the_others_in_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *_ = experiments()
+    summary, document = tmp_path / "summary.json", tmp_path / "document.md"
+    write_summaries(summary, [summary_of(first, 0.5), summary_of(second, 0.25)])
+    last = {"test_accuracy": 0.75, "train_loss": 0.5}
+    scores = {name: {"loss": 0.5, "accuracy": 0.5} for name in ("train", "test")}
+    new = {"key": second.key, **asdict(second), "epochs": [last], "scores": scores, "seconds": 2.0}
+    Results(tmp_path / "results").add(second, new)
+    text = (DOCS / "training_results.md").read_text(encoding="utf-8")
+    document.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(driver, "SUMMARY", summary)
+    monkeypatch.setattr(driver, "DOCUMENT", document)
+    result = CliRunner().invoke(driver.main, ["table", "--results", str(tmp_path / "results")])
+    assert result.exit_code == 0, result.output
+    accuracies = {one.experiment: one.test_accuracy for one in read_summaries(summary)}
+    assert accuracies == {first: 0.5, second: 0.75}
+
+
 def one_epoch(method: str, **changes: Any) -> dict[str, Any]:
     chosen = {**EVERYWHERE, **REFERENCES}[method]
     return run(Experiment(replace(DIGITS, epochs=1), replace(chosen, **changes), 3))
@@ -110,9 +146,6 @@ def test_pytorch_learns_the_same() -> None:
     ours, theirs = (one_epoch(name, statistics=False) for name in list(REFERENCES)[1::-1])
     assert ours["epochs"][0]["train_loss"] == pytest.approx(theirs["epochs"][0]["train_loss"], rel=1e-3)
     assert ours["scores"]["test"]["loss"] == pytest.approx(theirs["scores"]["test"]["loss"], rel=0.05)
-
-
-DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_document_has_the_tables_of_its_data() -> None:

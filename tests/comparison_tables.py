@@ -5,6 +5,7 @@ A policy that costs accuracy links what training reached with it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from flexc.analysis.comparison.result import (
@@ -92,6 +93,14 @@ def iso_table(found: Sequence[Comparison]) -> list[str]:
             cells = " | ".join(f"{means[each]:.2f}" for each in against)
             rows.append(f"| {one.iso} | {one.batchnorm} | {_linked(policy)} | {cells} |")
     return rows
+
+
+def varied_table(found: Comparison) -> list[str]:
+    """How many rows have their least, and their greatest, speed-up at each variation."""
+    lows = Counter(row.speedup.low_at for row in found.ratios)
+    highs = Counter(row.speedup.high_at for row in found.ratios)
+    rows = ["| parameter | least | greatest |", "|---|---:|---:|"]
+    return [*rows, *(f"| {at} | {lows[at]} | {highs[at]} |" for at in found.varied)]
 
 
 def _linked(policy: str) -> str:

@@ -20,6 +20,7 @@ from tests.comparison_tables import (
     pass_matrix,
     ratio_matrix,
     speed_of,
+    varied_table,
 )
 from tests.conftest import Golden
 from tests.json_schema import violations
@@ -45,6 +46,7 @@ def page_tables() -> dict[str, list[str]]:
         "arrays": arrays(found).markdown(),
         "speed by model": ratio_matrix(found, speed_of).markdown(),
         "energy by model": ratio_matrix(found, energy_of).markdown(),
+        "varied": varied_table(found),
         "lightnorm": lightnorm_share(stored("lightnorm")).markdown(),
     }
 

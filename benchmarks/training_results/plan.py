@@ -118,6 +118,18 @@ USUAL_ENDS = ("fp32, exact batch norm", "FB12LG16WG16")
 """Of these what the variants are trained with."""
 USUAL_ONCE = {name: EVERYWHERE[name] for name in ("FB24", "FB12")}
 """The same with one seed, on digits."""
+INDEPENDENT = {
+    "fp32, exact batch norm, PyTorch": REFERENCES["fp32, exact batch norm, PyTorch"],
+    "FB12LG16WG16, exact batch norm": PARTS["FB12LG16WG16, exact batch norm"],
+    "FB12LG16WG16, exact batch norm, PyTorch": Method(
+        "FB12LG16WG16", everywhere=True, batchnorm="fp32", engine=Engine.TORCH
+    ),
+}
+"""What four bits cost by themselves, in flexc and in an emulation that shares no code with it."""
+INDEPENDENT_TASKS = (
+    *(DIGITS, MOBILENET_DIGITS),
+    *(task for task in USUAL_TASKS if task.data == "digits"),
+)
 CORE = {name: EVERYWHERE[name] for name in ("FB24", "FB16", "FB12LG16WG16", "FB12", "dynamic")}
 """What the expectations are about."""
 
@@ -141,6 +153,7 @@ def experiments() -> Iterator[Experiment]:
         *((task, (USUAL,), SEEDS) for task in USUAL_TASKS),
         *((task, (USUAL_ONCE,), SEEDS[:1]) for task in USUAL_TASKS if task.data == "digits"),
         *((task, ({name: USUAL[name] for name in USUAL_ENDS},), SEEDS[:1]) for task in USUAL_VARIANTS),
+        *((task, (INDEPENDENT,), SEEDS) for task in INDEPENDENT_TASKS),
     ):
         for seed in seeds:
             for group in groups:

@@ -15,6 +15,7 @@ from benchmarks.training_results.data import IMAGE_SIZES, data_path
 from benchmarks.training_results.evaluation import score
 from benchmarks.training_results.experiments import Engine, Experiment, Network
 from benchmarks.training_results.statistics_lag import LagProbe
+from benchmarks.training_results.torch_fake_quantized import FakeQuantizedTorchRun
 from benchmarks.training_results.torch_reference import TorchRun
 from flexc.datasets.arrays import DataSet
 from flexc.datasets.choice import load_data_set
@@ -88,7 +89,8 @@ def _model(network: Network, data: str, seed: int, folder: Path) -> Path:
 
 def _run_torch(settings: RunSettings) -> dict[str, Any]:
     data = load_data_set(settings.data)
-    trained = TorchRun(settings, data)
+    made = TorchRun if settings.policy == "fp32" else FakeQuantizedTorchRun
+    trained = made(settings, data)
     epochs = [{"train_loss": loss, "test_accuracy": tested.accuracy} for loss, tested in trained.epochs()]
     scores = {"train": asdict(trained.score(data.train)), "test": asdict(trained.score(data.test))}
     return {"epochs": epochs, "scores": scores}

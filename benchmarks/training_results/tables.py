@@ -237,6 +237,38 @@ def variants_table(runs: Runs) -> str:
     return table(titles, rows)
 
 
+def independent_table(runs: Runs) -> str:
+    """FB12LG16WG16 with exact batch norms in flexc and in PyTorch, each beside fp32 in the same engine."""
+    pairs = [
+        (EXACT, plan.INDEPENDENT["FB12LG16WG16, exact batch norm"]),
+        (
+            plan.INDEPENDENT["fp32, exact batch norm, PyTorch"],
+            plan.INDEPENDENT["FB12LG16WG16, exact batch norm, PyTorch"],
+        ),
+    ]
+    rows = []
+    for task in plan.INDEPENDENT_TASKS:
+        row = [name_of(task)]
+        for exact, narrow in pairs:
+            accuracy, ratio = (
+                runs.spread(task, narrow, lambda one: one.test_accuracy),
+                loss_ratio(runs, task, narrow, exact),
+            )
+            assert accuracy is not None
+            row += [
+                accuracy.percent(),
+                _loss(runs, task, narrow, lambda one: one.train_loss),
+                f"{ratio:.2f}x",
+            ]
+        rows.append(row)
+    titles = [
+        f"{what}, {engine}"
+        for engine in ("flexc", "PyTorch")
+        for what in ("test accuracy, % (range)", "loss", "by fp32's")
+    ]
+    return table(["task", *titles], rows)
+
+
 def _first_seed(runs: Runs, task: Task, method: Method) -> tuple[float, float] | None:
     """Test accuracy and last training loss of the run with the first seed, if there is one."""
     for one in runs.of(task, method):
@@ -317,6 +349,7 @@ def tables(summaries: Iterable[RunSummary]) -> dict[str, str]:
         "expectations": expectations_table(runs, plan.RESULT_TASKS),
         "expectations, usual recipe": expectations_table(runs, plan.USUAL_TASKS),
         "usual recipe, variants": variants_table(runs),
+        "independent": independent_table(runs),
         **{name_of(task): results_table(runs, task) for task in (*plan.RESULT_TASKS, *plan.USUAL_TASKS)},
         "broken": broken_table(runs),
         **{

@@ -27,6 +27,7 @@ class TorchRun:
         self._torch: Any = importlib.import_module("torch")
         self._torch.set_num_threads(1)
         self._settings, self._data = settings, data
+        self._ops = _OPS
         self._nodes = list(onnx.load(Path(settings.model)).graph.node)
         weights = onnx.load(Path(settings.model)).graph.initializer
         self._weights = {one.name: self._torch.tensor(numpy_helper.to_array(one)) for one in weights}
@@ -75,7 +76,7 @@ class TorchRun:
             if node.op_type == "BatchNormalization":
                 made = self._batch_norm(attributes, operands, training)
             else:
-                made = _OPS[node.op_type](self._torch, attributes, *operands)
+                made = self._ops[node.op_type](self._torch, attributes, *operands)
             known[node.output[0]] = made
         return known[self._nodes[-1].output[0]]
 

@@ -144,8 +144,14 @@ class Program:
         self._check_maps()
         if self.folder is None:
             return load_target(self.options.target)
-        path = self.folder / artefact.TARGET
-        return parse_target(path.read_bytes(), str(path))
+        return parse_target(self._target_content, str(self.folder / artefact.TARGET))
+
+    @property
+    def _target_content(self) -> bytes:
+        """The TOML of :attr:`target`: a loaded program's own, whatever has become of the file that it was."""
+        if self.folder is None:
+            return target_file(self.options.target)
+        return (self.folder / artefact.TARGET).read_bytes()
 
     @cached_property
     def stream(self) -> Stream:
@@ -268,11 +274,12 @@ class Program:
     def _stream_files(self) -> dict[str, Callable[[Path], object]]:
         binary = encode(self.stream)
         listing, initial = disassemble(self.stream), initial_bytes(self.stream)
+        target = self._target_content
         return {
             artefact.STREAM: lambda file: file.write_bytes(binary),
             artefact.STREAM_TEXT: lambda file: file.write_bytes(listing.encode()),
             artefact.STREAM_DATA: lambda file: file.write_bytes(initial),
-            artefact.TARGET: lambda file: file.write_bytes(target_file(self.options.target)),
+            artefact.TARGET: lambda file: file.write_bytes(target),
             artefact.SCHEDULE: lambda file: file.write_bytes(self.schedule.to_json().encode()),
         }
 

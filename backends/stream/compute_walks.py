@@ -168,7 +168,7 @@ def contraction_walk(
 
 
 def _places(sizes: list[tuple[int, int]]) -> Integers:
-    """Integers of the elements of a box, given extents and strides from the outermost dimension on."""
+    """Offsets of the elements of a box, given extents and strides from the outermost dimension on."""
     found = np.zeros(1, np.int64)
     for extent, stride in sizes:
         found = (found[:, np.newaxis] + np.arange(extent, dtype=np.int64) * stride).reshape(-1)

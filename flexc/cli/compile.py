@@ -110,7 +110,8 @@ def compile_command(
     """Compile the ONNX file MODEL into an artefact folder.
 
     The folder holds manifest.json, graph.mlir, weights.safetensors, executor.py (a NumPy program that runs
-    alone), stream.bin and stream.s (the instruction stream and its listing) and schedule.json.
+    alone), stream.bin, stream.s and stream.data (the instruction stream, its listing and the data of that),
+    schedule.json and target.toml (the machine).
 
     With --train it is a training step: its inputs are the model's, the labels, the learning rate, the step's
     number, weights and state; its outputs the loss, the next weights and the next state. Other options of

@@ -207,6 +207,8 @@ def test_an_artefact_knows_its_machine_when_the_file_of_the_target_has_changed(
     loaded = flexc.load(tmp_path / "artefact")
     assert loaded.target.name == "own"
     assert report_page(loaded) == page
+    loaded.save(tmp_path / "copy")
+    assert report_page(flexc.load(tmp_path / "copy")) == page
     for command, file in (("trace", "trace.json"), ("report", "page.html")):
         done = CliRunner().invoke(main, [command, "artefact", "-o", file])
         assert done.exit_code == 0, done.output

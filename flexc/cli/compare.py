@@ -65,7 +65,7 @@ def compare_command(
     \b
     Examples:
       flexc compare resnet18.onnx --train --batch 64 --policy FB12 --policy FB16
-      flexc compare resnet50.onnx --targets flexblock --train --no-weights --json
+      flexc compare resnet50.onnx --targets flexblock --train --batch 64 --no-weights --json
     """
     wanted = one_format(form, as_json)
     from flexc.analysis.comparison.remembered import comparison_entry, read_comparison, write_comparison

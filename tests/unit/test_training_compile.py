@@ -127,7 +127,7 @@ def test_labels_that_are_no_class_are_refused(model: Path, tmp_path: Path) -> No
     for engine in ("executor", "stream", "both"):
         arguments = ["run", str(tmp_path / "a"), "-i", str(tmp_path / "in.npz"), "--engine", engine]
         result = CliRunner().invoke(main, arguments)
-        assert isinstance(result.exception, CompileError) or "FX507" in result.output
+        assert "FX507" in result.output
         assert result.exit_code == 1
 
 

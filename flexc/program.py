@@ -15,22 +15,17 @@ import numpy.typing as npt
 
 from flexc import artefact
 from flexc.artefact import Manifest, Source
-from flexc.backends.agreement import (
-    INTERMEDIATE_TOLERANCE,
-    OUTPUT_TOLERANCE,
-    Agreement,
-    DisagreementError,
-    compare,
-)
+from flexc.backends.agreement import Agreement, DisagreementError, compare
 from flexc.backends.executor.emit import EmittedProgram, emit_program, input_specs, output_specs
 from flexc.backends.executor.run import Executable, Keep, Kept, explain, weights_of
+from flexc.backends.follow import follow_both
+from flexc.backends.fp32_sums import UNORDERED
 from flexc.backends.stream.encode import encode, read_stream
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.listing import disassemble, initial_bytes
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.run import simulate_file
 from flexc.diagnostics import Place, error
-from flexc.ir import nn
 from flexc.ir.integer_uses import integer_uses
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
@@ -42,8 +37,6 @@ from flexc.target import Target, load_target, parse_target, target_file
 from flexc.tensor_spec import TensorSpec, check_inputs
 
 Array: TypeAlias = npt.NDArray[Any]
-UNORDERED = (nn.ConvOp, nn.MatMulOp, nn.ConvLocalGradOp, nn.ConvWeightGradOp)
-"""Contractions in fp32, whose order of sums is not fixed."""
 Engine: TypeAlias = Literal["executor", "stream", "both"]
 
 
@@ -214,10 +207,10 @@ class Program:
                 raise
         expected = self._execute(inputs, kept)
         outputs, simulated = self._simulate(inputs, True)
-        unordered = any(isinstance(op, UNORDERED) for op in self.graph.main.body.block.ops)
-        agreement = compare(
-            kept.arrays, simulated, tolerance=INTERMEDIATE_TOLERANCE if unordered else None
-        ).then(compare(expected, outputs, tolerance=OUTPUT_TOLERANCE if unordered else None))
+        if any(isinstance(op, UNORDERED) for op in self.graph.main.body.block.ops):
+            agreement = follow_both(self.graph, inputs, (kept.arrays, expected), (simulated, outputs))
+        else:
+            agreement = compare(kept.arrays, simulated).then(compare(expected, outputs))
         return EngineRun(expected, kept.arrays, agreement)
 
     def _execute(self, inputs: Mapping[str, Array], keep: Keep | None) -> dict[str, Array]:

@@ -74,14 +74,24 @@ def _agreement(found: Agreement) -> dict[str, Any]:
             "executor_value": finite_or_none(values[0]),
             "stream_value": finite_or_none(values[1]),
         }
-    return {"exact": found.exact, "compared": list(found.compared), "difference": difference}
+    return {
+        "exact": found.exact,
+        "compared": list(found.compared),
+        "bounded": list(found.bounded),
+        "not_compared": list(found.uncompared),
+        "difference": difference,
+    }
 
 
 def _agreement_line(found: Agreement) -> str:
     if found.difference is not None:
         return f"executor and stream differ: {found.difference}"
-    how = "equal in bytes" if found.exact else "within the fp32 tolerance"
-    return f"executor and stream agree: {len(found.compared)} tensors {how}"
+    if found.exact:
+        return f"executor and stream agree: {len(found.compared)} tensors equal in bytes"
+    return (
+        f"executor and stream agree: every byte: {len(found.compared)} tensors, "
+        f"within the bound of fp32 sums: {len(found.bounded)}, not compared: {len(found.uncompared)}"
+    )
 
 
 def _distance(found: Distance) -> dict[str, Any]:

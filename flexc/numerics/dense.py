@@ -1,7 +1,6 @@
 """Contractions of the fp32 profile: BLAS products, whose order of summation is not fixed.
 
-Two runs agree within 1e-5 of the largest magnitude; the promise of equal bytes does not cover them
-(numerics specification, section 6).
+The promise of equal bytes does not cover them (numerics specification, section 6).
 """
 
 from __future__ import annotations

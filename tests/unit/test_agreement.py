@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flexc.backends.agreement import compare, first_difference
+from flexc.backends.agreement import Agreement, compare, first_difference, range_difference
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -42,16 +42,19 @@ def test_other_dtypes_are_compared_too(dtype: type[np.generic]) -> None:
     assert found.index == (2,)
 
 
-def test_the_fp32_tolerance_is_a_share_of_the_largest_magnitude() -> None:
-    left = np.array([1.0, 100.0], np.float32)
-    assert first_difference("x", left, left + np.float32(5e-4), tolerance=1e-5) is None
-    assert first_difference("x", left, left + np.float32(5e-4)) is not None
-    assert first_difference("x", left, left + np.float32(5e-3), tolerance=1e-5) is not None
+def test_a_range_is_in_the_order_of_values() -> None:
+    low, high = np.array([-1.0, 0.0], np.float32), np.array([1.0, 0.0], np.float32)
+    assert range_difference("x", low, high, np.array([1.0, -0.0], np.float32)) is None
+    above = range_difference("x", low, high, np.array([1.5, 0.0], np.float32))
+    assert above is not None
+    assert (above.index, above.executor_value, above.stream_value) == ((0,), 1.0, 1.5)
+    below = range_difference("x", low, high, np.array([0.0, -1e-40], np.float32))
+    assert below is not None
+    assert (below.index, below.executor_value) == ((1,), 0.0)
 
 
-def test_a_nan_is_never_within_the_tolerance() -> None:
-    found = first_difference("x", X, np.full_like(X, np.nan), tolerance=1e-5)
-    assert found is not None
+def test_a_nan_is_in_no_range() -> None:
+    assert range_difference("x", X - 1, X + 1, np.full_like(X, np.nan)) is not None
 
 
 def test_other_shapes_are_a_bug() -> None:
@@ -69,6 +72,8 @@ def test_comparison_stops_at_the_first_tensor_that_differs() -> None:
     assert found.then(compare({"d": X}, {"d": X})) is found
 
 
-def test_agreement_counts_what_was_compared() -> None:
-    found = compare({"a": X}, {"a": X}).then(compare({"b": X}, {"b": X}, tolerance=1e-5))
-    assert (found.compared, found.difference, found.exact) == (("a", "b"), None, False)
+def test_agreement_counts_what_was_compared_how() -> None:
+    found = compare({"a": X}, {"a": X}).then(Agreement(("b",), None, ("c",), ("d",)))
+    assert found == Agreement(("a", "b"), None, ("c",), ("d",))
+    assert (found.exact, found.total) == (False, 3)
+    assert compare({"a": X}, {"a": X}).exact

@@ -54,8 +54,8 @@ def test_manifests_follow_the_schema() -> None:
     "changes",
     [
         {},
-        {"engine": "both", "agreement": Agreement(("x", "y"), None, True)},
-        {"engine": "both", "agreement": Agreement(("x", "y"), DIFFERENCE, False)},
+        {"engine": "both", "agreement": Agreement(("x", "y"), None)},
+        {"engine": "both", "agreement": Agreement(("x",), DIFFERENCE, ("y",), ("z",))},
         {"outputs": (APART, EQUAL), "layers": LAYERS},
     ],
 )
@@ -145,7 +145,7 @@ def test_every_schema_is_one_and_the_docs_list_it() -> None:
 
 
 def test_a_reader_sees_the_numbers() -> None:
-    agreement = Agreement(("x", "y"), DIFFERENCE, True)
+    agreement = Agreement(("x", "y"), DIFFERENCE)
     lines = RunReport("both", agreement, (APART, EQUAL), LAYERS).lines()
     assert lines == [
         "executor and stream differ: 'y' at [0, 1]: executor 1.0 (0x3f800000), stream nan (0x7fc00000)",

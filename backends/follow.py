@@ -18,7 +18,7 @@ from xdsl.ir import Operation, SSAValue
 from flexc import numerics
 from flexc.backends.agreement import Agreement, Difference, difference_at, first_difference, range_difference
 from flexc.backends.fp32_sums import UNORDERED, difference_bound
-from flexc.backends.ranges import Range, range_through
+from flexc.backends.ranges import BlockRange, Range, quantized_range, range_through
 from flexc.ir import bfp, nn
 from flexc.ir.kernel_calls import KernelCall, kernel_call
 from flexc.ir.program import Graph
@@ -33,7 +33,7 @@ class _Unknown:
 
 
 Known: TypeAlias = Array | BlockTensor
-State: TypeAlias = Known | Range | _Unknown
+State: TypeAlias = Known | Range | BlockRange | _Unknown
 UNKNOWN = _Unknown()
 
 
@@ -128,10 +128,13 @@ class _Follower:
         call = kernel_call(op)
         operands = [None if operand is None else self.states[operand] for operand in call.operands]
         unknown: tuple[State, ...] = (UNKNOWN,) * len(op.results)
-        if any(isinstance(operand, _Unknown) for operand in operands):
+        if any(isinstance(operand, _Unknown | BlockRange) for operand in operands):
             return unknown
         if any(isinstance(operand, Range) for operand in operands):
-            found = range_through(call, operands) if len(op.results) == 1 else None
+            if len(op.results) > 1:
+                return unknown
+            through = quantized_range if isinstance(op, bfp.QuantizeOp) else range_through
+            found = through(call, operands)
             return unknown if found is None else (found,)
         result = _apply(call, operands)
         if isinstance(op, UNORDERED):
@@ -164,7 +167,7 @@ class _Follower:
             case Range():
                 self.found.bounded.append(name)
                 return range_difference(name, expected.least, expected.largest, held)
-            case BlockTensor():
+            case BlockTensor() | BlockRange():
                 raise ValueError(f"'{name}' is compared plane by plane")
             case _:
                 self.found.compared.append(name)
@@ -199,6 +202,8 @@ def _planes(name: str, value: SSAValue, state: State) -> dict[str, State]:
     mantissa, exponent = f"{name}.mantissa", f"{name}.exponent"
     if isinstance(state, BlockTensor):
         return {mantissa: state.mantissa, exponent: state.exponent}
+    if isinstance(state, BlockRange):
+        return {mantissa: state.mantissa or UNKNOWN, exponent: state.exponent}
     return {mantissa: UNKNOWN, exponent: UNKNOWN}
 
 

@@ -26,6 +26,14 @@ class Range:
     largest: Array
 
 
+@dataclass(frozen=True)
+class BlockRange:
+    """Ranges of the two planes of a block tensor; none of the mantissas where an exponent is open."""
+
+    mantissa: Range | None
+    exponent: Range
+
+
 _ALL = frozenset(range(16))
 _FIRST = frozenset({0})
 
@@ -55,6 +63,31 @@ def range_through(call: KernelCall, operands: Sequence[Any]) -> Range | None:
         return found
     name, keywords = call.activation
     return _stage(name, keywords, (found,))
+
+
+def quantized_range(call: KernelCall, operands: Sequence[Any]) -> BlockRange | None:
+    """What a quantizer makes of a range, its first operand; None where it refuses a bound.
+
+    The exponent of a group only rises with magnitudes. Where the least and the largest magnitudes give the
+    same ones, each mantissa only rises with its element, whatever the rounding.
+    """
+    x, *others = operands
+    if not isinstance(x, Range) or any(isinstance(one, Range) for one in others):
+        return None
+    magnitudes = np.abs(x.least), np.abs(x.largest)
+    around_zero = (x.least <= 0) & (x.largest >= 0)
+    smallest = np.where(around_zero, np.float32(0), np.minimum(*magnitudes))
+    kernel = getattr(numerics, call.function)
+    try:
+        low, high, near, far = (
+            kernel(one, *others, **dict(call.keywords))
+            for one in (x.least, x.largest, smallest, np.maximum(*magnitudes))
+        )
+    except numerics.NonFiniteError:
+        return None
+    exponent = Range(near.exponent, far.exponent)
+    certain = np.array_equal(near.exponent, far.exponent)
+    return BlockRange(Range(low.mantissa, high.mantissa) if certain else None, exponent)
 
 
 def _stage(function: str, keywords: Keywords, operands: Sequence[Any]) -> Range | None:

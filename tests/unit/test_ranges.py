@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flexc import numerics
-from flexc.backends.ranges import Range, range_through
+from flexc.backends.ranges import Range, quantized_range, range_through
 from flexc.ir.kernel_calls import KernelCall
 
 RNG = np.random.default_rng(0)
@@ -53,6 +53,25 @@ def _between(one: Range) -> Any:
 @pytest.mark.parametrize("function", ["sigmoid", "tanh", "exp", "absolute", "gelu", "softmax"])
 def test_kernels_that_keep_no_order_have_no_range(function: str) -> None:
     assert range_through(KernelCall(function, (), ()), (AROUND,)) is None
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "truncate"])
+def test_quantized_values_stay_inside_too(rounding: str) -> None:
+    keywords = (("mantissa_bits", 8), ("tile", (1, 3, 2, 2)), ("sign", "included"), ("rounding", rounding))
+    call = KernelCall("quantize", (), keywords)
+    narrow = Range(X - WIDTH / 1000, X + WIDTH / 1000)
+    for one in (narrow, AROUND):
+        found = quantized_range(call, (one,))
+        assert found is not None
+        assert (found.mantissa is None) == (one is AROUND)
+        for _ in range(50):
+            result = numerics.quantize(_between(one), **dict(keywords))  # type: ignore[arg-type]
+            assert np.all(
+                (found.exponent.least <= result.exponent) & (result.exponent <= found.exponent.largest)
+            )
+            if found.mantissa is not None:
+                low, high = found.mantissa.least, found.mantissa.largest
+                assert np.all((low <= result.mantissa) & (result.mantissa <= high))
 
 
 def test_a_negative_slope_turns_the_order_round() -> None:

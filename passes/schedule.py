@@ -9,6 +9,9 @@
     %q = bfp.quantize ... {schedule = #flexblock.group<3, contraction>,
                            placement = #flexblock.placement<m8 size ... strides [...], e8 size ...>}
 
+Where the statistics of a lightnorm.forward can ride on the contraction that makes its operand, the op is
+taken apart (:mod:`flexc.passes.scheduling.split_lightnorm`).
+
 Every op that runs gets a group; constants, and reshapes that move nothing, have none. A result that something
 outside its group reads gets a placement without an address, as do constants and the arguments of the
 function; so does the table of constants that an op needs beside its operands.
@@ -66,7 +69,7 @@ class Schedule(Pass):
         grouping = Grouping(graph, load_target(self.target))
         block = graph.main.body.block
         place_arguments(grouping)
-        for op in block.ops:
+        for op in tuple(block.ops):
             grouping.add(op)
         arguments = tuple(grouping.placements[argument] for argument in block.args)
         changed = set_attribute(graph.main, ARGUMENT_PLACEMENTS, placement_array(arguments))
@@ -80,7 +83,7 @@ class Schedule(Pass):
                 changed |= set_result_placements(op, _placements(op, grouping))
                 changed |= set_attribute(op, TABLE, _table(op))
                 changed |= set_attribute(op, GROUP, groups.get(op))
-        return changed
+        return changed or grouping.split
 
 
 def place_arguments(grouping: Grouping) -> None:

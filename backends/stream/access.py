@@ -44,6 +44,8 @@ class Operand:
         self.present = self.register != NO_SLOT
         self.format = FORMATS[fields["format"][index]]
         self.addressing = ADDRESSINGS[fields["addressing"][index]]
+        self.slot_addressing = self.addressing
+        """That of the slots that the operand may lie in."""
         self.offset: int = fields["offset"][index]
         self.bits = FORMAT_BITS[self.format]
         self.box = box
@@ -84,7 +86,7 @@ class Operand:
     def slot(self, memories: Memories) -> Slot:
         """The operand's slot. Raises StreamFault when it is not there."""
         slot = memories.slots.get(self.register)
-        if slot is None or slot.addressing is not self.addressing:
+        if slot is None or slot.addressing is not self.slot_addressing:
             raise self._slot_fault(memories)
         return slot
 
@@ -93,7 +95,7 @@ class Operand:
             slot = memories.slot(self.register)
         except StreamFault as fault:
             return fault.at_operand(self.name)
-        mine, its = self.addressing.name.lower(), slot.addressing.name.lower()
+        mine, its = self.slot_addressing.name.lower(), slot.addressing.name.lower()
         return StreamFault(f"{mine} addresses in a slot of {its} ones", operand=self.name)
 
     def reach(self, run: CoreRun) -> tuple[int, int]:

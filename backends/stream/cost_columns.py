@@ -91,10 +91,11 @@ class _Costs:
         }
         opcode = records["opcode"]
         self.rate: Integers = np.array([rates.get(engine, 1) for engine in ENGINES], np.int64)[self.engine]
-        # The last dimension of statistics is rows of one result, which an element goes into together.
+        # The last two dimensions of statistics are those of a state, which an element goes into as a whole.
         self.rows: Integers = np.ones(len(records), np.int64)
-        statistics = opcode == Opcode.STATISTICS
-        self.rows[statistics] = records["dim"]["count"][statistics, 3]
+        statistics = np.flatnonzero(opcode == Opcode.STATISTICS)
+        last = records["used_dims"][statistics, np.newaxis] - np.arange(1, 3)
+        self.rows[statistics] = records["dim"]["count"][statistics[:, np.newaxis], last].prod(axis=1)
         self.rate *= self.rows
         of_function = np.array([target.vector_cycles.cycles_of(one.name) for one in FUNCTIONS], np.int64)
         self.cycles_at_once: Integers = np.ones(len(records), np.int64)

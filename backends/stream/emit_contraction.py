@@ -20,6 +20,7 @@ from flexc.backends.stream.emit_epilogue import (
     norm_rows,
 )
 from flexc.backends.stream.emit_program import Frame, Program, on_chip_format
+from flexc.backends.stream.emit_statistics import RidingEmission
 from flexc.backends.stream.isa import Addressing, Format, Opcode, PeUse
 from flexc.backends.stream.record_builder import Operand, Record
 from flexc.ir import lightnorm, nn
@@ -68,14 +69,26 @@ class _Emission:
         self.loads = tuple(self._loads())
         self.dims = [self.frame.dim(axis) for axis in plan.tiles.accumulator.axes]
         self.keys = tuple(range(len(self.dims)))
+        self.statistics = None
+        if plan.statistics is not None:
+            self.statistics = RidingEmission(program, plan.statistics, self.frame, self.registers)
 
     def emit(self) -> None:
         """Loads and loops from the outside in, the sums, then what follows them."""
+        outer = 0 if self.plan.statistics is None else self.plan.statistics.outer_loops
+        with ExitStack() as around_statistics:
+            self._open(around_statistics, range(outer))
+            if self.statistics is not None:
+                self.statistics.begin()
+            self._results(outer)
+            if self.statistics is not None:
+                self.statistics.end()
+
+    def _results(self, outer: int) -> None:
+        """The loops over results from level ``outer`` on."""
         outputs = len(self.trips) - len(self.reduced_levels)
         with ExitStack() as open_loops:
-            for level in range(outputs):
-                self._load_at(level)
-                open_loops.enter_context(self.program.loop(self.trips[level]))
+            self._open(open_loops, range(outer, outputs))
             self._load_at(outputs)
             if outputs:
                 self.program.next(self.accumulator)
@@ -85,6 +98,11 @@ class _Emission:
                     self._load_at(level + 1)
                 self._compute()
             self._epilogue()
+
+    def _open(self, open_loops: ExitStack, levels: range) -> None:
+        for level in levels:
+            self._load_at(level)
+            open_loops.enter_context(self.program.loop(self.trips[level]))
 
     def _loads(self) -> Iterator[_Load]:
         plan, placements = self.plan, self.program.placements
@@ -171,6 +189,8 @@ class _Emission:
             self.program.vector("add", self.dims, (place, place, bias), grid=grid)
         for link in plan.chain:
             place = self._in_place(link, place)
+        if self.statistics is not None:
+            self.statistics.tile(self.dims, place, self._position_loops())
         positions = self._element_strides()
         for stage in plan.stages:
             registers = (self.registers[stage.mantissa_slot], self.registers[stage.exponent_slot])
@@ -178,6 +198,16 @@ class _Emission:
             emit_stage(self.program, self.frame, stage, registers, self.keys, self.dims, place, positions)
         if plan.result in self.program.placements:
             self._store(place)
+
+    def _position_loops(self) -> int:
+        """The bits of loops that move positions of the results."""
+        assert self.tiles.channel_axis is not None
+        of_channels = self.tiles.result[self.tiles.channel_axis].advance
+        return sum(
+            1 << level
+            for dim, level in self.levels.items()
+            if dim not in REDUCED_DIMS and dim not in of_channels
+        )
 
     def _store(self, place: Operand) -> None:
         (plane,) = self.program.placements[self.plan.result].planes

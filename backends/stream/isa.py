@@ -253,12 +253,14 @@ OPCODES: dict[Opcode, OpcodeSpec] = {
     ),
     Opcode.STATISTICS: OpcodeSpec(
         "lightnorm",
-        ("state", "x"),
-        "What LightNorm's forward pass learns of `x` over dimensions chunk, position and channel: for each "
-        "chunk and channel the rows sum, maximum, minimum (integers in units of 2^-18) and the first "
-        "positions of the latter two, along the fourth dimension, which has five elements. The position of "
-        "an element is `immediate_int` times the first coordinate plus the second. `state` is made anew "
-        "where every loop of `init_loops` is in its first iteration, and otherwise joined.",
+        ("state", "x", "position"),
+        "What LightNorm's forward pass learns of `x`, over all cores' boxes together. Dimensions before "
+        "`axis` make positions, `axis` is channels; behind it are chunks and the five rows of `state`: sum, "
+        "maximum, minimum (integers in units of 2^-18) and the first positions of the latter two. "
+        "`position` has no slot: its offset and strides, in elements, give the position of an element; over "
+        "`immediate_int` that is its chunk. `state` is made anew, for all chunks of the box, where every "
+        "loop of `init_loops` is in its first iteration, and otherwise joined. Its slot is striped; with "
+        "global addresses channels keep their places in it from tile to tile.",
         ("function", "used_dims", "axis", "core_grid", "immediate_int", "init_loops"),
     ),
     Opcode.SUMMARIZE: OpcodeSpec(

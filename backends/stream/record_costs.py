@@ -105,8 +105,8 @@ class RecordCost:
         return cost
 
     def _of_rows(self, elements_per_cycle: int) -> Callable[[Inside, Counters], Cost]:
-        """As :meth:`_at_rate`, the last dimension being rows of one result."""
-        rows = self.box.count[-1]
+        """As :meth:`_at_rate`, the last two dimensions being chunks and rows of a state."""
+        rows = prod(self.box.count[-2:])
 
         def cost(inside: Inside, counters: Counters) -> Cost:
             elements = _elements(inside)

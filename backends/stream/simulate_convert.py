@@ -89,12 +89,15 @@ class Assembly:
         offset, shape, strides = place
         return np.ndarray(shape, whole.dtype, whole, offset, strides)
 
-    def gather(self, operand: Operand, memories: Memories, counters: Counters) -> NDArray[np.float32]:
-        """The operand's elements of all cores."""
-        whole = np.empty(self.shape, np.float32)
-        kept = tuple(range(len(self.shape)))
+    def gather(
+        self, operand: Operand, memories: Memories, counters: Counters, *, dims: int | None = None
+    ) -> NDArray[np.float32]:
+        """The operand's elements of all cores; along the first ``dims`` dimensions, if no others move it."""
+        kept = tuple(range(len(self.shape)))[:dims]
+        whole = np.empty(self.shape[:dims], np.float32)
         for run in self.runs:
-            self._view(run, whole, kept)[...] = read(operand, memories, run, counters)
+            values = read(operand, memories, run, counters)
+            self._view(run, whole, kept)[...] = values.reshape(values.shape[: CORE_AXES + len(kept)])
         return whole
 
     def gather_vector(
@@ -142,6 +145,18 @@ class Assembled:
         """The coordinate of the assembled box along the axis."""
         low: int = assembly.low[self.axis]
         return self.box.base(self.axis, counters) + low
+
+    def element_index(
+        self, position: Operand, assembly: Assembly, counters: Counters, *, dims: int | None = None
+    ) -> NDArray[np.int64]:
+        """The index of each element, by an operand ``position`` in elements, along the first dimensions."""
+        shape = assembly.shape[:dims]
+        index = np.full((1,) * len(shape), position.offset, np.int64)
+        for d, extent in enumerate(shape):
+            first = self.box.base(d, counters) + assembly.low[d]
+            along = (first + np.arange(extent, dtype=np.int64)) * position.stride[d]
+            index = index + along.reshape([-1 if k == d else 1 for k in range(len(shape))])
+        return index
 
     def require_whole_groups(self, assembly: Assembly, counters: Counters, group: int) -> None:
         """Raises StreamFault when the box splits a group of ``group`` elements along the axis."""
@@ -209,13 +224,8 @@ class Convert(Assembled):
         return found
 
     def _flat_index(self, assembly: Assembly, counters: Counters) -> NDArray[np.uint32]:
-        index = np.full((1,) * self.box.dims, self.position.offset & 0xFFFFFFFF, np.uint32)
-        for d, extent in enumerate(assembly.shape):
-            first = self.box.base(d, counters) + assembly.low[d]
-            along = [(first + i) * self.position.stride[d] & 0xFFFFFFFF for i in range(extent)]
-            shape = [-1 if k == d else 1 for k in range(index.ndim)]
-            index = index + np.array(along, np.uint32).reshape(shape)
-        return index
+        # Random bits take it modulo 2^32.
+        return self.element_index(self.position, assembly, counters).astype(np.uint32)
 
 
 class Norm(Assembled):

@@ -1,4 +1,7 @@
-"""What LightNorm's unit does beside normalizing, on tiles of the whole chip."""
+"""What LightNorm's unit does beside normalizing.
+
+Statistics are those of all cores' boxes together, the rest works on tiles of the whole chip.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from flexc.backends.stream.access import Operand, read, write
 from flexc.backends.stream.box import Box, CoreRun, Counters
 from flexc.backends.stream.decode import DecodedRecord
 from flexc.backends.stream.fault import StreamFault
-from flexc.backends.stream.isa import CORE_AXES, Rounding
+from flexc.backends.stream.isa import CORE_AXES, Addressing, Rounding
 from flexc.backends.stream.memory import Memories
-from flexc.backends.stream.simulate_convert import CHANNEL_GROUP, ROUNDING_NAMES
+from flexc.backends.stream.simulate_convert import CHANNEL_GROUP, ROUNDING_NAMES, Assembled, Assembly
 from flexc.backends.stream.simulate_move import operands_of
 from flexc.numerics.errors import NonFiniteError
 from flexc.numerics.lightnorm import lightnorm_infer_constants
@@ -78,31 +81,58 @@ class _Whole:
         return found
 
 
-class Statistics(_Whole):
-    """Sums, extrema and their positions of chunks."""
+class Statistics(Assembled):
+    """Sums, extrema and their positions of chunks; the state's dimensions are the last two of the box."""
 
     def __init__(self, record: DecodedRecord, trips: tuple[int, ...]) -> None:
         super().__init__(record, trips)
+        self.state, self.x, self.position = operands_of(record, self.box)
+        # Chip addresses and global ones alike are of a slot that is striped over the cores.
+        self.state.slot_addressing = Addressing.CHIP
         self.chunk_positions = int(record["immediate_int"])
         self.init_levels = [level for level in range(len(trips)) if int(record["init_loops"]) >> level & 1]
+        self._of_state: dict[Assembly, CoreRun] = {}
 
     def execute(self, memories: Memories, counters: Counters) -> None:
-        state_operand, x_operand = self.operands
-        run = self.inside(counters)
-        x = self.read(x_operand, memories, run, counters)[..., 0]
+        assembly = self.assembly(counters)
+        self.require_whole_groups(assembly, counters, CHANNEL_GROUP)
+        x = assembly.gather(self.x, memories, counters, dims=self.axis + 1)
+        chunks = self.axis + 1
+        first_chunk = self.box.base(chunks, counters) + assembly.low[chunks]
         try:
             found = lightnorm_chunk_state(
-                np.broadcast_to(x, run.count[:3]),
-                positions_of(self.box, run, counters, self.chunk_positions),
+                x.reshape(-1, x.shape[-1]),
+                self.element_index(self.position, assembly, counters, dims=self.axis).reshape(-1),
+                range(first_chunk, first_chunk + assembly.shape[chunks]),
+                self.chunk_positions,
                 rounding=self.rounding,
             )
         except NonFiniteError as error:
-            raise StreamFault(str(error), operand=x_operand.name) from error
-        rows = self.without(run, (1,))
+            raise StreamFault(str(error), operand=self.x.name) from error
+        except ValueError as error:
+            raise StreamFault(str(error), operand=self.position.name) from error
+        run = self._run_of_state(assembly)
         if any(counters[level] for level in self.init_levels):
-            found = state_of(self.read(state_operand, memories, rows, counters)[:, 0]).joined(found)
-        together = np.stack([found.total, found.largest, found.least, found.argmax, found.argmin], axis=-1)
-        self.write(state_operand, memories, rows, counters, together[:, np.newaxis])
+            # Read as [core axes, positions, channels, chunks, rows].
+            before = read(self.state, memories, run, counters)
+            before = before.reshape(before.shape[CORE_AXES + self.axis :]).swapaxes(0, 1)
+            found = state_of(before).joined(found)
+        rows = np.stack([found.total, found.largest, found.least, found.argmax, found.argmin], axis=-1)
+        values = rows.swapaxes(0, 1).reshape((1,) * (CORE_AXES + self.axis) + assembly.shape[self.axis :])
+        write(self.state, memories, run, counters, values, _ONE_BLOCK)
+
+    def _run_of_state(self, assembly: Assembly) -> CoreRun:
+        """The channels, chunks and rows of all cores' boxes, as one core would write them."""
+        found = self._of_state.get(assembly)
+        if found is None:
+            before = (0,) * self.axis
+            found = self._of_state[assembly] = CoreRun(
+                (0,) * CORE_AXES,
+                (1,) * CORE_AXES,
+                (*before, *assembly.low[self.axis :]),
+                (*(1 for _ in before), *assembly.shape[self.axis :]),
+            )
+        return found
 
 
 class Summarize(_Whole):

@@ -40,6 +40,13 @@ USERS = {
 }
 """By field and code, whether the field means something to the opcode."""
 NAMED_OPERANDS = np.array([len(OPCODES[opcode].operands) for opcode in sorted(Opcode)])
+POSITION_PLACES = np.array(
+    [
+        OPCODES[opcode].operands.index("position") if "position" in OPCODES[opcode].operands else OPERANDS
+        for opcode in sorted(Opcode)
+    ]
+)
+"""The place of an operand that gives positions and has no slot, beyond all where there is none."""
 FIRST_WORD = np.dtype(RECORD.descr[: len(RECORD_FIELDS)]).itemsize // 4
 """Words of four bytes before the dimensions and the operands, which are the end of a record."""
 
@@ -160,7 +167,7 @@ def _check_operands(records: Records, index: Integers) -> None:
     place = np.arange(OPERANDS)
     named = place < NAMED_OPERANDS[records["opcode"]][:, np.newaxis]
     _require(records, index, ~present | named, "an operand that the opcode does not have")
-    position = (records["opcode"] == Opcode.CONVERT)[:, np.newaxis] & (place == 3)
+    position = place == POSITION_PLACES[records["opcode"]][:, np.newaxis]
     blank = ~present & ~position
     _require_zero(records, index, "operand", blank, 1, "an operand without a slot is not zero otherwise")
     _require(records, index, operands["format"] < len(Format), "a format that does not exist")

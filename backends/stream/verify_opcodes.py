@@ -43,6 +43,7 @@ ANY_ADDRESSING = frozenset(Addressing)
 LOCAL = frozenset((Addressing.LOCAL,))
 CHIP = frozenset((Addressing.CHIP,))
 ON_CHIP = frozenset((Addressing.LOCAL, Addressing.CHIP))
+STRIPED = frozenset((Addressing.CHIP, Addressing.GLOBAL))
 IN_DRAM = frozenset((Addressing.GLOBAL,))
 ANY_ROUNDING = frozenset(Rounding)
 NEAREST_OR_TRUNCATE = frozenset((Rounding.NEAREST, Rounding.TRUNCATE))
@@ -268,17 +269,21 @@ def _check_one_box(record: DecodedRecord) -> None:
 
 def _check_statistics(record: DecodedRecord) -> None:
     operands = Operands(record)
-    _check_one_box(record)
     _check_rounding(record, NEAREST_OR_TRUNCATE)
-    require(record["used_dims"] == 4, "has other than 4 dimensions")
-    require(record["axis"] == 2, "channels are dimension 2")
+    axis = int(record["axis"])
+    require(record["used_dims"] == axis + 3, "has other dimensions than chunks and rows behind the channels")
     require(record["last_count"] == STATE_ROWS, f"has other than {STATE_ROWS} rows")
     require(record["immediate_int"] >= 1, "chunks of no positions")
     require(record["init_loops"] >> record["loops"] == 0, "init_loops names a loop that is not there")
-    operands.require("state", INT64, ON_CHIP)
+    operands.require("state", INT64, STRIPED)
     operands.require("x", FP32, ON_CHIP)
-    require(not operands.moves("state", 1), "moves along positions", "state")
-    require(not operands.moves("x", 3), "moves along rows", "x")
+    require(not operands.present("position"), "has a slot", "position")
+    for d in range(axis):
+        require(not operands.moves("state", d), "moves along positions", "state")
+    for d in (axis + 1, axis + 2):
+        require(not operands.moves("x", d), "moves along the state", "x")
+    for d in range(axis, axis + 3):
+        require(not operands.moves("position", d), "moves along other than positions", "position")
 
 
 def _check_summarize(record: DecodedRecord) -> None:

@@ -143,7 +143,16 @@ def lightnorm_forward(
     x: TensorSpec, gamma: TensorSpec, beta: TensorSpec, *, num_chunks: int, **_attributes: object
 ) -> tuple[TensorSpec, ...]:
     """(y, mean, range, xhat, argmax, argmin, scale, gamma_q)."""
-    vector = _channel_vector(x, gamma, beta)
+    _channel_vector(x, beta)
+    mean, batch_range, argmax, argmin, scale, gamma_q = lightnorm_statistics(x, gamma, num_chunks=num_chunks)
+    return x, mean, batch_range, x, argmax, argmin, scale, gamma_q
+
+
+def lightnorm_statistics(
+    x: TensorSpec, gamma: TensorSpec, *, num_chunks: int, **_attributes: object
+) -> tuple[TensorSpec, ...]:
+    """(mean, range, argmax, argmin, scale, gamma_q)."""
+    vector = _channel_vector(x, gamma)
     if num_chunks < 1:
         raise ShapeError(f"{num_chunks} chunks")
     positions = x.size // x.shape[1]
@@ -154,7 +163,20 @@ def lightnorm_forward(
             "each chunk needs two or more: a larger batch or fewer chunks",
         )
     extremes = TensorSpec((x.shape[1], chunks), "i64")
-    return x, vector, vector, x, extremes, extremes, vector, vector
+    return vector, vector, extremes, extremes, vector, vector
+
+
+def lightnorm_normalize(
+    x: TensorSpec,
+    mean: TensorSpec,
+    scale: TensorSpec,
+    gamma_q: TensorSpec,
+    beta: TensorSpec,
+    **_attributes: object,
+) -> tuple[TensorSpec, ...]:
+    """(y, xhat)."""
+    _channel_vector(x, mean, scale, gamma_q, beta)
+    return x, x
 
 
 def lightnorm_backward(

@@ -86,6 +86,56 @@ class ForwardOp(TensorOp):
 
 
 @irdl_op_definition
+class StatisticsOp(TensorOp):
+    """The statistics of a batch alone: the first half of a ``lightnorm.forward``, and gamma in ten bits.
+
+    Rides on the write-back of the contraction that makes x.
+    """
+
+    name = "lightnorm.statistics"
+    RULE = staticmethod(gradient_shapes.lightnorm_statistics)
+    x = operand_def(_tensor)
+    gamma = operand_def(_tensor)
+    eps = attr_def(base(FloatAttr))
+    num_chunks = attr_def(base(IntegerAttr))
+    rounding = attr_def(StringAttr)
+    mean = result_def(_tensor)
+    range = result_def(_tensor)
+    argmax = result_def(_tensor)
+    argmin = result_def(_tensor)
+    scale = result_def(_tensor)
+    gamma_q = result_def(_tensor)
+    source = opt_attr_def(SourceAttr)
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$x `,` $gamma attr-dict `:` type($x) `,` type($gamma) `->` type($mean) `,` type($range) `,` "
+        "type($argmax) `,` type($argmin) `,` type($scale) `,` type($gamma_q)"
+    )
+
+
+@irdl_op_definition
+class NormalizeOp(TensorOp):
+    """y and xhat of a ``lightnorm.forward`` whose statistics are there: its second half."""
+
+    name = "lightnorm.normalize"
+    RULE = staticmethod(gradient_shapes.lightnorm_normalize)
+    x = operand_def(_tensor)
+    mean = operand_def(_tensor)
+    scale = operand_def(_tensor)
+    gamma_q = operand_def(_tensor)
+    beta = operand_def(_tensor)
+    rounding = attr_def(StringAttr)
+    y = result_def(_tensor)
+    xhat = result_def(_tensor)
+    source = opt_attr_def(SourceAttr)
+    traits = traits_def(Pure())
+    assembly_format = (
+        "$x `,` $mean `,` $scale `,` $gamma_q `,` $beta attr-dict `:` type($x) `,` type($mean) `,` "
+        "type($scale) `,` type($gamma_q) `,` type($beta) `->` type($y) `,` type($xhat)"
+    )
+
+
+@irdl_op_definition
 class BackwardOp(TensorOp):
     """``dx = bfp10(FP10B(scale * gamma_q * (h - mean of h - b * (1 at maxima - 1 at minima))))``."""
 
@@ -110,4 +160,4 @@ class BackwardOp(TensorOp):
     )
 
 
-LIGHTNORM = Dialect("lightnorm", [InferOp, ForwardOp, BackwardOp], [])
+LIGHTNORM = Dialect("lightnorm", [InferOp, ForwardOp, StatisticsOp, NormalizeOp, BackwardOp], [])

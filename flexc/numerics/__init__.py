@@ -60,7 +60,12 @@ from flexc.numerics.quantization import quantize, zero_setting_error
 from flexc.numerics.quantization_reference import quantize_reference
 from flexc.numerics.random_bits import random_bits, stream_of
 from flexc.numerics.reductions import reduce_max, reduce_mean, reduce_sum
-from flexc.numerics.training_lightnorm import lightnorm_train, lightnorm_train_grad
+from flexc.numerics.training_lightnorm import (
+    lightnorm_train,
+    lightnorm_train_grad,
+    lightnorm_train_normalize,
+    lightnorm_train_statistics,
+)
 from flexc.numerics.training_normalization import batch_norm_grad, batch_norm_train
 from flexc.numerics.training_random import dropout_mask, quantize_in_step
 from flexc.numerics.vector import add, div, equal, greater, lane_sum, less, maximum, minimum, mul, sub, where
@@ -124,6 +129,8 @@ __all__ = [
     "lightnorm_range_constants",
     "lightnorm_train",
     "lightnorm_train_grad",
+    "lightnorm_train_normalize",
+    "lightnorm_train_statistics",
     "log",
     "log_softmax",
     "matmul",

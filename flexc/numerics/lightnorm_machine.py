@@ -7,6 +7,7 @@ Tiles are [positions, C] with whole groups of channels. Sums, maxima and minima 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,16 @@ from flexc.numerics.minifloat import FP10A, FP10B, STATS, round_fp64_to, round_t
 Integers = NDArray[np.int64]
 
 
+NO_POSITION = np.iinfo(np.int64).max
+"""Behind every position: where a chunk has met none."""
+
+
 @dataclass(frozen=True)
 class ChunkState:
-    """Of chunks so far: sums, extrema and their first positions, each [K, C]."""
+    """Of chunks so far: sums, extrema and their first positions, each [K, C].
+
+    States may be joined in any order, and say the same whatever tiles they come from.
+    """
 
     total: Integers
     largest: Integers
@@ -29,36 +37,55 @@ class ChunkState:
     argmax: Integers
     argmin: Integers
 
-    def joined(self, later: ChunkState) -> ChunkState:
-        """With further positions of the same chunks, which come later."""
-        above, below = later.largest > self.largest, later.least < self.least
+    @classmethod
+    def of_nothing(cls, chunks: int, channels: int) -> ChunkState:
+        """Chunks of which no position was met."""
+        limits = np.iinfo(np.int64)
+        fills = (0, limits.min, limits.max, NO_POSITION, NO_POSITION)
+        return cls(*(np.full((chunks, channels), fill, np.int64) for fill in fills))
+
+    def joined(self, other: ChunkState) -> ChunkState:
+        """With further positions of the same chunks; of equal extrema the first position counts."""
+        above = (other.largest > self.largest) | (
+            (other.largest == self.largest) & (other.argmax < self.argmax)
+        )
+        below = (other.least < self.least) | ((other.least == self.least) & (other.argmin < self.argmin))
         return ChunkState(
-            self.total + later.total,
-            np.where(above, later.largest, self.largest),
-            np.where(below, later.least, self.least),
-            np.where(above, later.argmax, self.argmax),
-            np.where(below, later.argmin, self.argmin),
+            self.total + other.total,
+            np.where(above, other.largest, self.largest),
+            np.where(below, other.least, self.least),
+            np.where(above, other.argmax, self.argmax),
+            np.where(below, other.argmin, self.argmin),
         )
 
 
-def lightnorm_chunk_state(x: NDArray[np.float32], positions: Integers, *, rounding: str) -> ChunkState:
-    """The state of chunks of x [K, n, C] at ``positions`` [K, n], counted over all chunks.
+def lightnorm_chunk_state(
+    x: NDArray[np.float32], positions: Integers, chunks: range, chunk_positions: int, *, rounding: str
+) -> ChunkState:
+    """The state of ``chunks``, of ``chunk_positions`` each, that x [P, C] at ``positions`` [P] makes.
 
-    Raises NonFiniteError for a value that is not finite.
+    Positions are in any order, each once. Raises NonFiniteError for a value that is not finite, ValueError
+    for a position in none of the chunks.
     """
-    chunks, n, channels = x.shape
-    rounded = round_to(x.reshape(-1, channels), FP10A, rounding, "lightnorm_forward", "x")
-    quantized = bfp10(rounded, bits=FORWARD_BITS).reshape(chunks, n, channels)
-    in_places = np.ldexp(quantized, FP10A_PLACES).astype(np.int64)
-    argmax, argmin = in_places.argmax(axis=1), in_places.argmin(axis=1)
-    chunk = np.arange(chunks)[:, np.newaxis]
-    return ChunkState(
-        in_places.sum(axis=1),
-        in_places.max(axis=1),
-        in_places.min(axis=1),
-        positions[chunk, argmax],
-        positions[chunk, argmin],
-    )
+    rounded = round_to(x, FP10A, rounding, "lightnorm_forward", "x")
+    in_places = np.ldexp(bfp10(rounded, bits=FORWARD_BITS), FP10A_PLACES).astype(np.int64)
+    if (np.diff(positions) < 0).any():
+        order = np.argsort(positions)
+        positions, in_places = positions[order], in_places[order]
+    found = ChunkState.of_nothing(len(chunks), x.shape[1])
+    ends = np.searchsorted(positions, [chunk_positions * chunk for chunk in (*chunks, chunks.stop)])
+    if ends[0] > 0 or ends[-1] < len(positions):
+        met = f"positions {positions[0]} to {positions[-1]}"
+        raise ValueError(f"{met} in chunks {chunks.start} to {chunks[-1]} of {chunk_positions}")
+    for chunk, (first, end) in enumerate(pairwise(ends.tolist())):
+        if first == end:
+            continue
+        part = in_places[first:end]
+        argmax, argmin = part.argmax(axis=0), part.argmin(axis=0)
+        found.total[chunk] = part.sum(axis=0)
+        found.largest[chunk], found.least[chunk] = part.max(axis=0), part.min(axis=0)
+        found.argmax[chunk], found.argmin[chunk] = positions[first + argmax], positions[first + argmin]
+    return found
 
 
 def lightnorm_statistics(

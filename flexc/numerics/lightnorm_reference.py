@@ -106,6 +106,22 @@ def lightnorm_normalize_reference(
     return _normalize(xq, mean, scale, gamma_q, beta, rounding, op)[1]
 
 
+def lightnorm_normalize_keeping_xhat_reference(
+    x: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    gamma_q: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    *,
+    rounding: str = Rounding.NEAREST,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(y, xhat) of :func:`lightnorm_forward_reference` with the statistics of x."""
+    op = "lightnorm_forward"
+    xq = bfp10(round_to(x, FP10A, rounding, op, "x"), bits=FORWARD_BITS)
+    xhat, y = _normalize(xq, mean, scale, gamma_q, beta, rounding, op)
+    return y, xhat
+
+
 def _normalize(
     xq: NDArray[np.float32],
     mean: NDArray[np.float32],

@@ -9,6 +9,22 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
+class BatchStatistics:
+    """What the forward pass learns of x before it normalizes, and gamma in ten bits.
+
+    ``mean``, ``range``, ``scale`` and ``gamma_q`` are [C]; ``argmax`` and ``argmin`` are [C, K], the first
+    position of each chunk's maximum and minimum.
+    """
+
+    mean: NDArray[np.float32]
+    range: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    gamma_q: NDArray[np.float32]
+    argmax: NDArray[np.int64]
+    argmin: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class LightNormForward:
     """The result of the forward pass, and what the backward pass needs of it.
 

@@ -35,13 +35,19 @@ from flexc.numerics.lightnorm_groups import (
     like_block,
 )
 from flexc.numerics.lightnorm_machine import lightnorm_mean, lightnorm_range
-from flexc.numerics.lightnorm_reference import lightnorm_backward_reference, lightnorm_forward_reference
-from flexc.numerics.lightnorm_results import LightNormForward
+from flexc.numerics.lightnorm_reference import (
+    lightnorm_backward_reference,
+    lightnorm_forward_reference,
+    lightnorm_normalize_keeping_xhat_reference,
+)
+from flexc.numerics.lightnorm_results import BatchStatistics, LightNormForward
 from flexc.numerics.lightnorm_statistics import MOST_SUMMED_AT_ONCE, ChannelStatistics, channel_statistics
 from flexc.numerics.lightnorm_truncation import QuantizedBlocks, truncate_minifloats
 from flexc.numerics.minifloat import FP10A, FP10B, is_nearest, round_block
 from flexc.numerics.vector import lane_sum
 
+FORWARD = "lightnorm_forward"
+"""What errors call the forward pass."""
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -59,23 +65,50 @@ def lightnorm_forward(
     Raises NonFiniteError for a value, given or computed, that is not finite; ValueError for shapes that do
     not belong together, fewer than 2 positions a chunk, or stochastic rounding.
     """
-    op = "lightnorm_forward"
-    require_channels(x, op, gamma=gamma, beta=beta)
-    layout = GroupLayout.of(x)
-    chunks = chunk_count(layout.positions, num_chunks)
-    constant = range_constant(layout.positions // chunks)
-    statistics, normalize = _forward_passes(x, layout, chunks, is_nearest(rounding), op)
-    gamma_q = quantize_gamma(gamma, rounding, op)
-
-    mean = lightnorm_mean(statistics.total, layout.positions, rounding)
-    batch_range = lightnorm_range(statistics.largest.sum(axis=1) - statistics.least.sum(axis=1), chunks)
-    scale = scale_of_range(batch_range, constant, eps, rounding, op)
-
-    constants = AffineConstants(mean, scale, gamma_q, beta)
+    require_channels(x, FORWARD, gamma=gamma, beta=beta)
+    found, normalize = _statistics(x, gamma, eps, num_chunks, rounding)
+    constants = AffineConstants(found.mean, found.scale, found.gamma_q, beta)
     if not constants.stay_finite:
         return lightnorm_forward_reference(x, gamma, beta, eps=eps, num_chunks=num_chunks, rounding=rounding)
     y, xhat = normalize(constants)
-    return LightNormForward(y, xhat, mean, scale, statistics.argmax, statistics.argmin, gamma_q, batch_range)
+    return LightNormForward(y, xhat, **vars(found))
+
+
+def lightnorm_batch_statistics(
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    *,
+    eps: float,
+    num_chunks: int = 8,
+    rounding: str = Rounding.NEAREST,
+) -> BatchStatistics:
+    """The statistics of :func:`lightnorm_forward` alone; raises as it does."""
+    require_channels(x, FORWARD, gamma=gamma)
+    return _statistics(x, gamma, eps, num_chunks, rounding)[0]
+
+
+def lightnorm_normalize_keeping_xhat(
+    x: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    gamma_q: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    *,
+    rounding: str = Rounding.NEAREST,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(y, xhat) of :func:`lightnorm_forward` with the statistics of x, which is finite; raises as it does."""
+    require_channels(x, FORWARD, mean=mean, scale=scale, gamma=gamma_q, beta=beta)
+    constants = AffineConstants(mean, scale, gamma_q, beta)
+    if not constants.stay_finite:
+        vectors = (mean, scale, gamma_q, beta)
+        return lightnorm_normalize_keeping_xhat_reference(x, *vectors, rounding=rounding)
+    layout, nearest = GroupLayout.of(x), is_nearest(rounding)
+    if _is_compiled(layout):
+        from flexc.numerics.compiled import lightnorm as compiled
+
+        return compiled.normalize_keeping_xhat(x, layout, nearest, constants)
+    xq, bound = _quantized_planes(QuantizedBlocks(x, layout, FP10A, FORWARD_BITS, nearest, FORWARD, "x"))
+    return _normalize_planes(xq, bound, layout, nearest, constants)
 
 
 def lightnorm_backward(
@@ -108,6 +141,20 @@ def lightnorm_backward(
 
 Normalize = Callable[[AffineConstants], tuple[NDArray[np.float32], NDArray[np.float32]]]
 """Gives (y, xhat)."""
+
+
+def _statistics(
+    x: NDArray[np.float32], gamma: NDArray[np.float32], eps: float, num_chunks: int, rounding: str
+) -> tuple[BatchStatistics, Normalize]:
+    layout = GroupLayout.of(x)
+    chunks = chunk_count(layout.positions, num_chunks)
+    constant = range_constant(layout.positions // chunks)
+    found, normalize = _forward_passes(x, layout, chunks, is_nearest(rounding), FORWARD)
+    gamma_q = quantize_gamma(gamma, rounding, FORWARD)
+    mean = lightnorm_mean(found.total, layout.positions, rounding)
+    batch_range = lightnorm_range(found.largest.sum(axis=1) - found.least.sum(axis=1), chunks)
+    scale = scale_of_range(batch_range, constant, eps, rounding, FORWARD)
+    return BatchStatistics(mean, batch_range, scale, gamma_q, found.argmax, found.argmin), normalize
 
 
 def _forward_passes(

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from flexc.numerics.block_float import Rounding
 from flexc.numerics.elementwise import Float32Array
 from flexc.numerics.lightnorm_results import LightNormForward
-from flexc.numerics.lightnorm_training import lightnorm_backward, lightnorm_forward
+from flexc.numerics.lightnorm_training import (
+    lightnorm_backward,
+    lightnorm_batch_statistics,
+    lightnorm_forward,
+    lightnorm_normalize_keeping_xhat,
+)
 
 Positions: TypeAlias = NDArray[np.int64]
 
@@ -30,6 +35,32 @@ def lightnorm_train(
     found = lightnorm_forward(x, gamma, beta, eps=eps, num_chunks=num_chunks, rounding=rounding)
     kept = (found.xhat, found.argmax, found.argmin, found.scale, found.gamma_q)
     return (found.y, found.mean, found.range, *kept)
+
+
+def lightnorm_train_statistics(
+    x: Float32Array,
+    gamma: Float32Array,
+    *,
+    eps: float,
+    num_chunks: int = 8,
+    rounding: str = Rounding.NEAREST,
+) -> tuple[Float32Array, Float32Array, Positions, Positions, Float32Array, Float32Array]:
+    """(mean, range, argmax, argmin, scale, gamma_q) of :func:`lightnorm_train`."""
+    found = lightnorm_batch_statistics(x, gamma, eps=eps, num_chunks=num_chunks, rounding=rounding)
+    return found.mean, found.range, found.argmax, found.argmin, found.scale, found.gamma_q
+
+
+def lightnorm_train_normalize(
+    x: Float32Array,
+    mean: Float32Array,
+    scale: Float32Array,
+    gamma_q: Float32Array,
+    beta: Float32Array,
+    *,
+    rounding: str = Rounding.NEAREST,
+) -> tuple[Float32Array, Float32Array]:
+    """(y, xhat) of :func:`lightnorm_train` from what :func:`lightnorm_train_statistics` found of x."""
+    return lightnorm_normalize_keeping_xhat(x, mean, scale, gamma_q, beta, rounding=rounding)
 
 
 def lightnorm_train_grad(

@@ -22,6 +22,7 @@ from flexc.passes.scheduling.conv_tiles import conv_tiles
 from flexc.passes.scheduling.gradient_tiles import PhasePair, local_grad_tiles, weight_grad_tiles
 from flexc.passes.scheduling.layout import NORM_TABLE_ROWS, grouped_dim, shape_of
 from flexc.passes.scheduling.matmul_tiles import matmul_tiles
+from flexc.passes.scheduling.riding_statistics import RidingStatistics, plan_statistics
 from flexc.passes.scheduling.stages import Stage, make_stage
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 from flexc.passes.scheduling.vector_functions import ACCUMULATOR_FUNCTIONS
@@ -64,6 +65,7 @@ class ContractionPlan:
     gathered: Tile | None
     gathered_slot: BufferSlot | None
     parameters: tuple[Parameter, ...]
+    statistics: RidingStatistics | None
     stages: tuple[Stage, ...]
     buffers: BufferPlan
 
@@ -91,14 +93,25 @@ def runs_in_place(op: Operation, tiles: ContractionTiles, result_rank: int) -> b
     """Whether ``op`` can work on the accumulators of a contraction tiled so, its x being there."""
     if type(op) in ACCUMULATOR_FUNCTIONS:
         return True
-    if not isinstance(op, lightnorm.InferOp | nn.BatchNormOp) or tiles.channel_axis is None:
+    if not isinstance(op, lightnorm.InferOp | nn.BatchNormOp):
         return False
-    axis = tiles.result[tiles.channel_axis]
-    if axis.dims != (1,) or tiles.channel_axis != len(tiles.result) - 1 or result_rank < 2:
+    if isinstance(op, nn.BatchNormOp):
+        return _has_channels(tiles, result_rank)
+    return holds_channel_groups(tiles, result_rank)
+
+
+def holds_channel_groups(tiles: ContractionTiles, result_rank: int) -> bool:
+    """Whether a tile of all cores has channels as its innermost axis, and whole groups of LightNorm's."""
+    if tiles.channel_axis is None or not _has_channels(tiles, result_rank):
         return False
     chip = chip_axis(tiles, tiles.channel_axis, 0)
-    whole = chip.count >= chip.limit or chip.count % CHANNEL_GROUP == 0
-    return whole or isinstance(op, nn.BatchNormOp)
+    return chip.count >= chip.limit or chip.count % CHANNEL_GROUP == 0
+
+
+def _has_channels(tiles: ContractionTiles, result_rank: int) -> bool:
+    if tiles.channel_axis is None or tiles.channel_axis != len(tiles.result) - 1:
+        return False
+    return tiles.result[tiles.channel_axis].dims == (1,) and result_rank >= 2
 
 
 def _splits_runs(tiles: ContractionTiles, placement: Placement) -> bool:
@@ -124,6 +137,7 @@ def plan_contraction(
     placement_of: PlacementOf,
     target: Target,
     *,
+    statistics: lightnorm.StatisticsOp | None = None,
     stored: bool = True,
     phase: PhasePair | None = None,
 ) -> ContractionPlan | None:
@@ -154,6 +168,10 @@ def plan_contraction(
         gathered_slot = buffers.take_striped(
             "gathered result", gathered.size_bytes, depths=(2, 1), buffers=("psum", "held", "operand")
         )
+    riding = None
+    if statistics is not None:
+        assert tiles.channel_axis is not None
+        riding = plan_statistics(statistics, tiles, chip_axis(tiles, tiles.channel_axis, 32), buffers)
     stages = []
     for quantize in quantizes:
         stage = _stage(quantize, tiles, placement_of(quantize.out), buffers)
@@ -175,6 +193,7 @@ def plan_contraction(
         gathered=gathered,
         gathered_slot=gathered_slot,
         parameters=parameters,
+        statistics=riding,
         stages=tuple(stages),
         buffers=buffers,
     )

@@ -39,6 +39,8 @@ STANDING_ALONE = (bfp.DequantizeOp, nn.GatherGradOp, *LIGHTNORM_TRAINING, *POOL_
 """Ops with a tile program of their own, which nothing joins."""
 WHOLE_BATCH_NORMS = (train.BatchNormOp, train.BatchNormGradOp)
 """Batch norms in fp32, which only estimates take whole; nothing joins them either."""
+RIDING = (bfp.QuantizeOp, lightnorm.StatisticsOp)
+"""Ops on the results of a contraction that leave them as they are."""
 ROW_OPS = (nn.SoftmaxOp, nn.LogSoftmaxOp, nn.LayerNormOp, nn.BatchNormOp, lightnorm.InferOp)
 """Ops that keep the shape and may follow others on a tile, as elementwise ops may."""
 
@@ -68,8 +70,13 @@ class OpGroup:
 
     @property
     def chain(self) -> list[Operation]:
-        """The other ops, behind the first."""
-        return [op for op in self.ops[1:] if not isinstance(op, bfp.QuantizeOp)]
+        """The ops behind the first that work on what the group makes."""
+        return [op for op in self.ops[1:] if not isinstance(op, RIDING)]
+
+    @property
+    def statistics(self) -> lightnorm.StatisticsOp | None:
+        """The statistics that ride on a contraction's results."""
+        return next((op for op in self.ops if isinstance(op, lightnorm.StatisticsOp)), None)
 
     @property
     def tail(self) -> SSAValue:
@@ -144,6 +151,8 @@ def _joins_contraction(op: Operation, group: OpGroup) -> bool:
         return False
     if isinstance(op, bfp.QuantizeOp):
         return True
+    if isinstance(op, lightnorm.StatisticsOp):
+        return group.statistics is None
     in_place = isinstance(op, lightnorm.InferOp | nn.BatchNormOp) or type(op) in ACCUMULATOR_FUNCTIONS
     return in_place and len(list(group.tail.uses)) == 1
 

@@ -10,14 +10,16 @@ from xdsl.dialects.func import ReturnOp
 from xdsl.ir import Operation, SSAValue
 
 from flexc.diagnostics import error
-from flexc.ir import bfp, nn
+from flexc.ir import bfp, lightnorm, nn
 from flexc.ir.attributes import place_of
 from flexc.ir.mapping import Dim, MappingAttr
 from flexc.ir.mapping import Mapping as LoopMapping
 from flexc.ir.placement import GroupKind, Placement
 from flexc.ir.program import Graph
+from flexc.passes.building import erase
 from flexc.passes.scheduling.box_copies import BOX_OPS, is_box_op
 from flexc.passes.scheduling.contraction_plan import (
+    holds_channel_groups,
     plan_contraction,
     runs_in_place,
     tiles_of,
@@ -39,6 +41,7 @@ from flexc.passes.scheduling.group_rules import (
     CONTRACTIONS,
     POOL_GRADIENTS,
     QUANTIZED,
+    RIDING,
     ROW_OPS,
     STANDING_ALONE,
     OpGroup,
@@ -51,7 +54,8 @@ from flexc.passes.scheduling.limits import Plan, check_supported, obstacle
 from flexc.passes.scheduling.local_gradient_plan import plan_local_gradient
 from flexc.passes.scheduling.matmul_tiles import matmul_extents
 from flexc.passes.scheduling.pool_grad_plan import plan_pool_grad
-from flexc.passes.scheduling.result_layout import LIGHTNORM_TRAINING
+from flexc.passes.scheduling.result_layout import LIGHTNORM_TRAINING, result_placement
+from flexc.passes.scheduling.split_lightnorm import insert_statistics, normalize_by
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
 from flexc.passes.scheduling.vector_plan import Choices, plan_vector_group
 from flexc.passes.scheduling.vector_steps import STEPS
@@ -75,6 +79,8 @@ class Grouping(OpGroups[OpenGroup]):
 
     graph: Graph
     target: Target
+    split: bool = False
+    """Whether ops were taken apart."""
     _choices: Choices = field(default_factory=dict)
 
     def add(self, op: Operation) -> None:
@@ -85,7 +91,36 @@ class Grouping(OpGroups[OpenGroup]):
         if not isinstance(op, ReturnOp):
             _check_has_program(op, self.graph.file)
             check_supported(op, self.graph.file)
+        if isinstance(op, lightnorm.ForwardOp) and self._split(op):
+            return
         super().add(op)
+
+    def _split(self, op: lightnorm.ForwardOp) -> bool:
+        """Takes the statistics off ``op`` where the contraction that makes x can carry them.
+
+        Then they stand in its place, with what normalizes by them. A tensor that stays on chip is read once
+        as it is.
+        """
+        for result in op.results:
+            self.placements[result] = result_placement(result, self.placements)
+        alone = plan_lightnorm(op, self.placement_of, self.target)
+        if alone.keeps_tensor and alone.buffers.overflow is None:
+            return False
+        statistics = insert_statistics(op)
+        for result in statistics.results:
+            self.placements[result] = result_placement(result, self.placements)
+        if self._group_to_join(statistics) is None:
+            for result in statistics.results:
+                del self.placements[result]
+            erase(statistics)
+            return False
+        self.split = True
+        for result in op.results:
+            del self.placements[result]
+        normalize = normalize_by(op, statistics)
+        self.add(statistics)
+        self.add(normalize)
+        return True
 
     def is_stored(self, value: SSAValue) -> bool:
         """Whether something outside its group reads ``value``."""
@@ -111,6 +146,7 @@ class Grouping(OpGroups[OpenGroup]):
                 group.quantizes,
                 self.placement_of,
                 self.target,
+                statistics=group.statistics,
                 stored=group.tail in self.stored(group.ops),
             )
         if is_box_op(first):
@@ -139,6 +175,13 @@ class Grouping(OpGroups[OpenGroup]):
 
     def new_group(self, op: Operation) -> OpenGroup:
         """A group of ``op`` alone; CompileError where its tiles fit no buffer."""
+        if isinstance(op, lightnorm.StatisticsOp):
+            raise error(
+                "FX429",
+                f"{op.name} has no tile program of its own",
+                place=place_of(op, self.graph.file),
+                hint="it rides on the contraction that makes x, on the target that the schedule was made for",
+            )
         kind = "contraction" if isinstance(op, CONTRACTIONS) else kind_of(op)
         group = OpenGroup([op], kind, self.mappings_of(op))
         plan = self.plan(group)
@@ -154,7 +197,9 @@ class Grouping(OpGroups[OpenGroup]):
             assert isinstance(first, CONTRACTIONS)
             (mapping,) = group.mappings
             tiles = tiles_of(first, mapping, self.placement_of)
-            if not runs_in_place(op, tiles, len(shape_of(group.tail))):
+            rank = len(shape_of(group.tail))
+            rides = isinstance(op, lightnorm.StatisticsOp) and holds_channel_groups(tiles, rank)
+            if not rides and not runs_in_place(op, tiles, rank):
                 return False
         plan = self.plan(OpenGroup([*group.ops, op], group.kind, group.mappings))
         return plan is not None and obstacle(plan, place_of(op, self.graph.file)) is None
@@ -200,7 +245,7 @@ class Grouping(OpGroups[OpenGroup]):
 
 def has_tile_program(op: type[Operation]) -> bool:
     """Whether the machine computes ops of a class (or they are constants)."""
-    others = (*CONTRACTIONS, *CONSTANTS, *STANDING_ALONE, bfp.QuantizeOp)
+    others = (*CONTRACTIONS, *CONSTANTS, *STANDING_ALONE, *RIDING)
     return op in STEPS or op in BOX_OPS or op in others
 
 

@@ -224,7 +224,7 @@ def stored_as_fp10(value: SSAValue) -> bool:
 
 def _has_ten_bits(value: SSAValue) -> bool:
     op = value.owner
-    if isinstance(op, lightnorm.ForwardOp):
+    if isinstance(op, lightnorm.ForwardOp | lightnorm.NormalizeOp):
         return value in (op.y, op.xhat)
     if not isinstance(op, lightnorm.InferOp):
         return False

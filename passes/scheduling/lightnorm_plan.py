@@ -20,18 +20,17 @@ from flexc.ir.placement import Placement, Plane
 from flexc.passes.scheduling.buffer_slots import BufferPlan, BufferSlot
 from flexc.passes.scheduling.contraction_tiles import merged_stride
 from flexc.passes.scheduling.layout import shape_of
+from flexc.passes.scheduling.riding_statistics import CHANNEL, CHUNK, ROW, STATE_ROWS
 from flexc.passes.scheduling.tile_boxes import Tile, TileAxis
 from flexc.passes.scheduling.vector_plan import largest_plan
 from flexc.passes.scheduling.vector_steps import CHANNEL_GROUP, Domain
 from flexc.target.machine import Target
 
-LightNormOp: TypeAlias = lightnorm.ForwardOp | lightnorm.BackwardOp
+LightNormOp: TypeAlias = lightnorm.ForwardOp | lightnorm.NormalizeOp | lightnorm.BackwardOp
 PlacementOf: TypeAlias = Callable[[SSAValue], Placement]
 LANES = 16
 """Lanes of a lane sum (numerics, section 3.3)."""
-STATE_ROWS = 5
-CHUNK, POSITION, CHANNEL = "chunk", "position", "channel"
-LANE, ROW = "lane", "row"
+POSITION, LANE = "position", "lane"
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,8 @@ def plan_lightnorm(op: LightNormOp, placement_of: PlacementOf, target: Target) -
     positions, channels = prod(shape) // shape[1], shape[1]
     if isinstance(op, lightnorm.ForwardOp):
         chunks = gcd(positions, int(op.num_chunks.value.data))
+    elif isinstance(op, lightnorm.NormalizeOp):
+        chunks = 1
     else:
         chunks = shape_of(op.argmax)[1]
     domain = Domain((chunks, positions // chunks, channels), (0, 1, 2))
@@ -151,6 +152,8 @@ class _Slots:
     def plan(self) -> LightNormPlan:
         if isinstance(self.op, lightnorm.ForwardOp):
             self._forward(self.op)
+        elif isinstance(self.op, lightnorm.NormalizeOp):
+            self._normalize(self.op)
         else:
             self._backward(self.op)
         return LightNormPlan(
@@ -164,12 +167,20 @@ class _Slots:
         )
 
     def _forward(self, op: lightnorm.ForwardOp) -> None:
-        self._image("x", op.x)
-        self._image("xhat", op.xhat)
-        self._image("y", op.y)
+        self._images(op)
         self._take("state", Tile((self._axis(ROW, STATE_ROWS), self._of_chunks(), self._of_channels()), 64))
         for name in ("gamma", "beta", "mean", "range", "scale", "gamma_q"):
             self._take(name, Tile((self._of_channels(32),), 32))
+
+    def _normalize(self, op: lightnorm.NormalizeOp) -> None:
+        self._images(op)
+        for name in ("mean", "scale", "gamma_q", "beta"):
+            self._take(name, Tile((self._of_channels(32),), 32))
+
+    def _images(self, op: lightnorm.ForwardOp | lightnorm.NormalizeOp) -> None:
+        self._image("x", op.x)
+        self._image("xhat", op.xhat)
+        self._image("y", op.y)
 
     def _backward(self, op: lightnorm.BackwardOp) -> None:
         rows = row_tile(self.tile, self.chunks * self.chunk_positions)

@@ -26,6 +26,9 @@ LOOP_LEVELS = 6
 CORE_AXES = 3
 """Dimensions of a box, loops inside one another and core axes that an instruction has."""
 
+STATE_DIMS = 2
+"""Dimensions of a record of statistics behind those of what it reads."""
+
 FP32_CONVOLUTIONS = (nn.ConvOp, nn.ConvLocalGradOp, nn.ConvWeightGradOp)
 
 Plan: TypeAlias = (
@@ -121,7 +124,7 @@ def obstacle(plan: Plan, place: Place) -> CompileError | None:
         return next((failure for failure in found if failure is not None), None)
     if isinstance(plan, ContractionPlan):
         loops, cores = len(plan.tiles.extents.loops()), len(plan.tiles.extents.cores)
-        dims = len(plan.tiles.result)
+        dims = len(plan.tiles.result) + (0 if plan.statistics is None else STATE_DIMS)
     elif isinstance(plan, VectorPlan):
         taps = max((len(step.taps) for step in plan.steps), default=0)
         dims, loops = len(plan.domain.shape) + taps, len(plan.loops)

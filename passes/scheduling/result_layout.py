@@ -36,6 +36,7 @@ IMAGE_OPS = (
     lightnorm.BackwardOp,
     lightnorm.ForwardOp,
     lightnorm.InferOp,
+    lightnorm.NormalizeOp,
 )
 """Ops whose result lies with the channels innermost whatever their operands do."""
 NATURAL_OPS = (
@@ -50,7 +51,7 @@ NATURAL_OPS = (
     nn.ConstantOp,
 )
 """Ops whose result lies in row-major order whatever their operands do."""
-LIGHTNORM_TRAINING = (lightnorm.ForwardOp, lightnorm.BackwardOp)
+LIGHTNORM_TRAINING = (lightnorm.ForwardOp, lightnorm.NormalizeOp, lightnorm.BackwardOp)
 """Readers that take images with the channels innermost alone."""
 
 

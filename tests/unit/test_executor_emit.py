@@ -173,6 +173,8 @@ _FUNCTIONS = {
     "bfp.conv_weight_grad": "block_conv_weight_grad",
     "lightnorm.backward": "lightnorm_train_grad",
     "lightnorm.forward": "lightnorm_train",
+    "lightnorm.normalize": "lightnorm_train_normalize",
+    "lightnorm.statistics": "lightnorm_train_statistics",
     "train.batch_norm": "batch_norm_train",
     "bfp.matmul": "block_matmul",
 }

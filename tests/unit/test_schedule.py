@@ -22,7 +22,7 @@ from flexc.passes.schedule import CONSTANTS, Schedule, place_arguments
 from flexc.passes.scheduling import limits
 from flexc.passes.scheduling.box_copies import BOX_OPS
 from flexc.passes.scheduling.buffer_slots import BufferPlan
-from flexc.passes.scheduling.group_rules import CONTRACTIONS, STANDING_ALONE
+from flexc.passes.scheduling.group_rules import CONTRACTIONS, RIDING, STANDING_ALONE
 from flexc.passes.scheduling.grouping import Grouping, has_tile_program
 from flexc.passes.scheduling.vector_functions import ELEMENTWISE_FUNCTIONS
 from flexc.passes.scheduling.vector_plan import largest_tile
@@ -42,7 +42,7 @@ def all_ops() -> list[type[IRDLOperation]]:
 @pytest.mark.parametrize("op", all_ops(), ids=lambda op: str(op.name))
 def test_every_op_has_a_tile_program(op: type[IRDLOperation]) -> None:
     """A pad is in two tables: with a constant it is a load, otherwise boxes."""
-    tables = (CONTRACTIONS, CONSTANTS, STANDING_ALONE, (bfp.QuantizeOp,), STEPS, BOX_OPS)
+    tables = (CONTRACTIONS, CONSTANTS, STANDING_ALONE, RIDING, STEPS, BOX_OPS)
     assert sum(op in table for table in tables) == (2 if op is nn.PadOp else 1)
     assert has_tile_program(op)
 

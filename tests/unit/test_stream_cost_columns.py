@@ -56,7 +56,7 @@ class RandomRecords:
             self._box(record[0], 8, trips, steps=False)
             self._compute(record[0])
             return record
-        dims = 4 if opcode is Opcode.STATISTICS else self._random.randint(1, 5)
+        dims = self._random.randint(3 if opcode is Opcode.STATISTICS else 1, 6)
         self._box(record[0], dims, trips, steps=opcode in (Opcode.LOAD, Opcode.GATHER, Opcode.STORE))
         record["function"] = self._random.randint(0, len(FUNCTIONS) - 1) if opcode is Opcode.VECTOR else 0
         for place in range(len(OPCODES[opcode].operands)):

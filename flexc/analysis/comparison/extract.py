@@ -20,6 +20,7 @@ from flexc.analysis.comparison.workload import (
     Norm,
     NormDirection,
     NormKind,
+    Statistics,
     StoredBy,
     Tensor,
     Walk,
@@ -110,10 +111,31 @@ class _Extractor:
                 prod(shape_of(op.out)) for op in group.ops if isinstance(op, lightnorm.InferOp)
             ),
             norm=norm,
+            statistics=self._statistics(index),
+            carrier=self._carrier(index),
         )
 
     def _dequantized(self, op: bfp.DequantizeOp) -> BlockOperand:
         return replace(self._block(op.x.type, op.x, op), stored_by=self.values.stored_by(op.x))
+
+    def _statistics(self, index: int) -> Statistics | None:
+        """Those of what a contraction makes, where a LightNorm reads it that needs nothing later."""
+        norm = self.grouping.normalized(index)
+        if norm is None:
+            return None
+        stored = self.values.results_of(self.grouping.group_index[norm.y]).stored
+        found = _norm(norm)
+        assert found is not None
+        vectors = tuple(self.values.written(value) for value in stored if value not in (norm.y, norm.xhat))
+        return Statistics(found, self.values.read(self.grouping.root(norm.gamma)), vectors)
+
+    def _carrier(self, index: int) -> GroupWork | None:
+        """The group whose results the LightNorm of a group reads, where it may carry its statistics."""
+        norm = self.grouping.groups[index].first
+        if not isinstance(norm, lightnorm.ForwardOp):
+            return None
+        maker = self.grouping.group_index.get(norm.x)
+        return None if maker is None or self.grouping.normalized(maker) is not norm else self.group(maker)
 
     def _known(self, group: OpGroup) -> bool:
         """Whether a group quantizes what is known at compile time, and does nothing else."""

@@ -13,30 +13,42 @@ from math import ceil
 from flexc.analysis.comparison.group_tiles import dequantized_tiles, norm_tiles, walk_tiles
 from flexc.analysis.comparison.machines import ContractionCost, Machine
 from flexc.analysis.comparison.norm_programs import norm_programs, unit_passes
-from flexc.analysis.comparison.staging import quantized_in_place
+from flexc.analysis.comparison.riding import (
+    normalizing,
+    parameter_rows,
+    rides,
+    summary_program,
+    take_statistics,
+)
+from flexc.analysis.comparison.staging import contraction_buffers, quantized_in_place
 from flexc.analysis.comparison.tile_programs import (
     contraction_programs,
     copy_programs,
     dequantization_program,
     walk_program,
 )
-from flexc.analysis.comparison.transfers import EngineWork, Results
-from flexc.analysis.comparison.workload import BlockOperand, GroupWork, Norm, StoredBy, Tensor
+from flexc.analysis.comparison.transfers import EngineWork, Results, tensor_bits
+from flexc.analysis.comparison.workload import (
+    UNPLACED,
+    BlockOperand,
+    GroupWork,
+    Norm,
+    Statistics,
+    StoredBy,
+    Tensor,
+)
 from flexc.cost.energy import dram_energy, lane_energy
 from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.cost.pipeline import EngineClock, TileProgram
 
 NORM_PASSES = {
     ("lightnorm", "forward"): 2,
+    ("lightnorm", "normalize"): 1,
     ("lightnorm", "backward"): 2,
     ("fp32", "forward"): 3,
     ("fp32", "backward"): 2,
 }
 """How often a batch norm reads its tensors where they do not stay on chip."""
-
-
-UNPLACED = -1
-"""The place of what a group stores only to read it again."""
 
 
 @dataclass(frozen=True)
@@ -102,19 +114,27 @@ def group_programs(work: GroupWork, machine: Machine) -> GroupPrograms | None:
     }
     if work.quantized and not (converted or work.problems or work.vector or work.writes or work.norm):
         return None
+    if work.carrier is not None and rides(work.carrier, machine):
+        work = normalizing(work)
     if not work.problems:
         # What is not quantized is stored as it is.
         extra = work.stored_unquantized if len(converted) < len(work.quantized) else ()
         return _plain(work, machine, _results(work, converted, extra))
     contractions = [machine.contraction(problem) for problem in work.problems]
-    rows = sum(one.elements for one in work.reads) // (
-        work.problems[0].extent("g") * work.problems[0].extent("o")
-    )
-    in_place = quantized_in_place(work.problems[0], contractions[0], list(converted.values()), rows, machine)
+    statistics = work.statistics if rides(work, machine) else None
+    buffers = contraction_buffers(work.problems[0], contractions[0], parameter_rows(work))
+    if statistics is not None:
+        take_statistics(buffers, statistics.norm, contractions[0])
+        # Each tile passes LightNorm's unit on its way out.
+        work = replace(work, lightnorm_elements=work.lightnorm_elements + statistics.norm.elements)
+    operands = list(converted.values())
+    in_place = quantized_in_place(work.problems[0], contractions[0], operands, buffers, machine)
     apart = {place: one for (place, one), here in zip(converted.items(), in_place, strict=True) if not here}
     fused = {place: one for place, one in converted.items() if place not in apart}
     extra = work.stored_unquantized if len(fused) < len(work.quantized) else ()
     found = _with_contractions(work, machine, contractions, _results(work, fused, extra))
+    if statistics is not None:
+        found += _summary(statistics, contractions[0], machine)
     for place, operand in apart.items():
         # The result is stored, read again and converted in a program of its own.
         read = replace((*work.stored_unquantized, *work.writes)[0], stored_by=StoredBy(work.number, UNPLACED))
@@ -135,6 +155,14 @@ def _results(work: GroupWork, quantized: Mapping[int, BlockOperand], extra: Sequ
     first = 2 * len(work.quantized)
     places = [2 * place for place in quantized] + [first + at for at in range(len(work.writes))]
     return Results(tuple(quantized.values()), (*work.writes, *extra), (*places, *(UNPLACED for _ in extra)))
+
+
+def _summary(statistics: Statistics, contraction: ContractionCost, machine: Machine) -> GroupPrograms:
+    """Vectors of the channels, behind the tiles whose statistics they are."""
+    bits = sum(tensor_bits(one, machine) for one in (statistics.gamma, *statistics.vectors))
+    moved = ceil(bits / 8)
+    program = summary_program(statistics, contraction, machine)
+    return GroupPrograms((program,), 0, moved, dram_energy(machine.system, moved))
 
 
 def _plain(work: GroupWork, machine: Machine, results: Results) -> GroupPrograms:

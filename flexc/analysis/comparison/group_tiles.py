@@ -10,7 +10,8 @@ from math import prod
 from flexc.analysis.comparison.machines import FP32_BITS, Machine
 from flexc.analysis.comparison.workload import BlockOperand, Followed, GroupWork, Norm, Tensor, Walk
 from flexc.passes.scheduling.buffer_slots import BufferName, BufferPlan
-from flexc.passes.scheduling.lightnorm_plan import LANES, STATE_ROWS, row_tile
+from flexc.passes.scheduling.lightnorm_plan import LANES, row_tile
+from flexc.passes.scheduling.riding_statistics import STATE_ROWS
 from flexc.passes.scheduling.vector_plan import largest_tile
 from flexc.passes.scheduling.vector_steps import CHANNEL_GROUP, Domain
 from flexc.target.machine import Target
@@ -18,10 +19,12 @@ from flexc.target.machine import Target
 LOADED: tuple[BufferName, ...] = ("operand", "held", "psum")
 COPIED: tuple[BufferName, ...] = ("operand",)
 MADE: tuple[BufferName, ...] = ("psum", "held", "operand")
-NORM_TENSORS = {"forward": 3, "backward": 4}
+NORM_TENSORS = {"forward": 3, "normalize": 3, "backward": 4}
 """Tensors in fp32 of which a batch norm has a tile on chip (x, xhat, y; g, xhat and their products)."""
-NORM_VECTORS = {"forward": 6, "backward": 7 + 2 * LANES}
+NORM_VECTORS = {"forward": 6, "normalize": 4, "backward": 7 + 2 * LANES}
 """Values of 32 bits that it has for each channel."""
+STATES = {"forward": STATE_ROWS, "normalize": 0, "backward": 2}
+"""Values of 64 bits that it has for each channel and chunk."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,7 @@ def norm_tiles(norm: Norm, system: Target) -> NormTiles:
             positions = max(positions, row_tile((tile[0], tile[1], tile[2]), norm.positions))
         for _ in range(NORM_TENSORS[norm.direction]):
             buffers.take_striped("", 4 * positions * tile[2], depths=(depth,), buffers=MADE)
-        rows = STATE_ROWS if norm.direction == "forward" else 2
+        rows = STATES[norm.direction]
         buffers.take_striped("", 8 * rows * norm.chunks * tile[2], depths=(1,), buffers=MADE)
         buffers.take_striped("", 4 * NORM_VECTORS[norm.direction] * tile[2], depths=(1,), buffers=MADE)
         return buffers.overflow is None

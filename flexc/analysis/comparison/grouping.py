@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 from xdsl.ir import Operation, SSAValue
 
-from flexc.ir import nn
+from flexc.ir import bfp, lightnorm, nn
 from flexc.passes.schedule import argument_placement
 from flexc.passes.scheduling.group_rules import OpGroup, OpGroups
+from flexc.passes.scheduling.layout import shape_of
 from flexc.passes.scheduling.result_layout import is_alias
 
 
@@ -35,6 +36,20 @@ class OpGrouping(OpGroups[OpGroup]):
     def root(self, value: SSAValue) -> SSAValue:
         """The value that lies where ``value`` does."""
         return self.aliases.get(value, value)
+
+    def normalized(self, index: int) -> lightnorm.ForwardOp | None:
+        """The LightNorm whose statistics may ride on the results of a contraction's group.
+
+        Channels of the results are an axis of their own in images and matrices.
+        """
+        group = self.groups[index]
+        if not isinstance(group.first, bfp.ConvOp | bfp.MatMulOp):
+            return None
+        if isinstance(group.first, bfp.MatMulOp) and len(shape_of(group.tail)) != 2:
+            return None
+        readers = [use.operation for use in group.tail.uses]
+        norms = [one for one in readers if isinstance(one, lightnorm.ForwardOp)]
+        return next((one for one in norms if self.group_index.get(self.root(one.gamma), -1) < index), None)
 
     def add(self, op: Operation) -> None:
         """Puts ``op`` into a group, unless it is a constant or moves nothing."""

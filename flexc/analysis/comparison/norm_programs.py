@@ -61,6 +61,7 @@ def _lightnorm_programs(work: GroupWork, norm: Norm, machine: Machine) -> Iterat
     unit = ceil(norm.elements / system.lightnorm_elements_per_cycle)
     gradient = 0
     first_stages: tuple[Stage, ...] = (Stage("lightnorm", unit),)
+    passes = unit_passes(work, norm, system)
     if norm.direction == "backward":
         sums, gradient = (
             ceil(norm.elements * _cycles(functions, system) / system.vector_elements_per_cycle)
@@ -70,27 +71,35 @@ def _lightnorm_programs(work: GroupWork, norm: Norm, machine: Machine) -> Iterat
     vectors, tensors = (
         [one for one in work.writes if (one.elements >= norm.elements) is whole] for whole in (False, True)
     )
-    yield _first_pass(work, norm, machine, first_stages)
-    again = [] if found.kept else _tensor_loads(work, norm, machine, found.tiles)[:1]
+    loads: list[Load] = []
+    if norm.direction == "normalize":
+        loads = _vector_loads(work, norm, machine)
+    else:
+        yield _first_pass(work, norm, machine, first_stages)
+        passes -= 1
+    here = found.kept and norm.direction != "normalize"
+    again = [] if here else _tensor_loads(work, norm, machine, found.tiles)[:1]
+    loads += again
     # Backward, the unit has the last of a tile's steps, and those before wait for the vector unit.
-    last_cycles = unit * (unit_passes(work, norm, system) - 1) + gradient
+    last_cycles = unit * passes + gradient
     store = store_cycles(vectors, machine, found.channel_tiles) + store_cycles(tensors, machine, found.tiles)
     of_tensors = store_cycles(tensors, machine, found.tiles) / store
     # Vectors are stored before the last stage, and a result while the next one is made.
-    made = len(tensors) if norm.direction == "forward" else 1
+    made = 1 if norm.direction == "backward" else len(tensors)
     parts = (
         Part(0.0, 1.0),
         *(Part((count + 1) / made, of_tensors * (made - count) / made) for count in range(made)),
     )
-    records = 2 * len(tensors) if norm.direction == "forward" else LIGHTNORM_GRADIENT_RECORDS + 2 * len(again)
+    # What is loaded again of a gradient is rounded again.
+    records = LIGHTNORM_GRADIENT_RECORDS + len(again) if norm.direction == "backward" else 2 * len(tensors)
     yield TileProgram(
         found.tiles,
-        tuple(first for load in again for first in load.first(system)),
-        sum(load.cycles(system) for load in again),
+        tuple(first for load in loads for first in load.first(system)),
+        sum(load.cycles(system) for load in loads),
         (Stage("lightnorm", last_cycles), Stage("dma_out", store, parts)),
         operands_until=0,
         results_until=1,
-        instructions=found.tiles * (records + (len(again) if norm.direction == "forward" else 0)),
+        instructions=found.tiles * records + sum(load.instructions for load in loads),
     )
 
 
@@ -98,15 +107,7 @@ def _first_pass(work: GroupWork, norm: Norm, machine: Machine, stages: tuple[Sta
     """Loads of vectors and tensors, and what all positions are needed for."""
     system, found = machine.system, norm_tiles(norm, machine.system)
     tensors = _tensor_loads(work, norm, machine, found.first_tiles)
-    vectors = [
-        Load(
-            tensor_bits(one, machine),
-            found.channel_tiles if one.elements >= norm.channels else 1,
-            one.stored_by,
-        )
-        for one in work.reads
-        if one.elements < norm.elements
-    ]
+    vectors = _vector_loads(work, norm, machine)
     loads_of_tensors = [sum(one.cycles for one in load.first(system)) for load in tensors]
     if norm.direction == "backward":
         # The unit rounds the gradient, which is loaded before what it is multiplied with.
@@ -143,14 +144,25 @@ def _tensor_loads(work: GroupWork, norm: Norm, machine: Machine, tiles: int) -> 
     return [Load(tensor_bits(one, machine), tiles, one.stored_by) for one in tensors]
 
 
+def _vector_loads(work: GroupWork, norm: Norm, machine: Machine) -> list[Load]:
+    """Loads of what a norm reads of each channel, and of constants."""
+    tiles = norm_tiles(norm, machine.system).channel_tiles
+    return [
+        Load(tensor_bits(one, machine), tiles if one.elements >= norm.channels else 1, one.stored_by)
+        for one in work.reads
+        if one.elements < norm.elements
+    ]
+
+
 def unit_passes(work: GroupWork, norm: Norm, system: Target) -> int:
     """How often LightNorm's unit takes each element.
 
-    Forward for the statistics and each result; backward to round the gradient (again, where it was not kept),
-    for the shares of the extrema and to round the result.
+    Forward for the statistics, unless they are there, and each result; backward to round the gradient
+    (again, where it was not kept), for the shares of the extrema and to round the result.
     """
-    if norm.direction == "forward":
-        return 1 + sum(tensor.elements >= norm.elements for tensor in work.writes)
+    if norm.direction != "backward":
+        results = sum(tensor.elements >= norm.elements for tensor in work.writes)
+        return results + (norm.direction == "forward")
     return 3 if norm_tiles(norm, system).kept else 4
 
 

@@ -18,14 +18,10 @@ PARAMETERS: tuple[BufferName, ...] = ("held", "psum", "operand")
 STAGED: tuple[BufferName, ...] = ("psum", "held", "operand")
 
 
-def quantized_in_place(
-    problem: ContractionProblem,
-    contraction: ContractionCost,
-    operands: Sequence[BlockOperand],
-    parameter_rows: int,
-    machine: Machine,
-) -> Iterator[bool]:
-    """For each quantization of the result, whether the contraction's tiles do it; the first have the room.
+def contraction_buffers(
+    problem: ContractionProblem, contraction: ContractionCost, parameter_rows: int
+) -> BufferPlan:
+    """The slots of a contraction's operands and accumulators, and of its parameters.
 
     ``parameter_rows`` are the values of 32 bits on chip for each output channel.
     """
@@ -37,6 +33,21 @@ def quantized_in_place(
     buffers.take("accumulators", "psum", accumulator_tile_bytes(g, n, p, q, o), depth=2, per_core=True)
     parameters = 4 * parameter_rows * chip["g"] * chip["o"]
     buffers.take_striped("parameters", parameters, depths=(2, 1), buffers=PARAMETERS)
+    return buffers
+
+
+def quantized_in_place(
+    problem: ContractionProblem,
+    contraction: ContractionCost,
+    operands: Sequence[BlockOperand],
+    buffers: BufferPlan,
+    machine: Machine,
+) -> Iterator[bool]:
+    """For each quantization of the result, whether the contraction's tiles do it; the first have the room.
+
+    ``buffers`` hold what there is besides.
+    """
+    chip = dict(zip(DIMS, contraction.chip_tile, strict=True))
     share = chip["g"] * chip["n"] * chip["p"] * chip["q"] * chip["o"] / problem.outputs
     for operand in operands:
         with_it = buffers.copy()

@@ -16,7 +16,10 @@ from flexc.mapping.problem import ContractionProblem, Pass
 Storage: TypeAlias = Literal["result", "f32", "fp10", "i64", "i32", "i1"]
 """Format in DRAM: ``result`` is a plain tensor between layers, in the machine's own width."""
 NormKind: TypeAlias = Literal["lightnorm", "fp32"]
-NormDirection: TypeAlias = Literal["forward", "backward"]
+NormDirection: TypeAlias = Literal["forward", "normalize", "backward"]
+"""``normalize``: a forward pass whose statistics are there."""
+UNPLACED = -1
+"""The place of what a group stores besides: only its readers' group is known."""
 
 
 PHASE_OF_PASS: dict[Pass, Phase] = {
@@ -87,6 +90,16 @@ class Norm:
     def elements(self) -> int:
         """Values that are normalized."""
         return self.positions * self.channels
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """LightNorm's statistics of the results of a contraction, which may ride on their write-back."""
+
+    norm: Norm
+    gamma: Tensor
+    vectors: tuple[Tensor, ...]
+    """What is stored of them."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +196,10 @@ class GroupWork:
     lightnorm_elements: int = 0
     """Elements that LightNorm's unit infers in the group."""
     norm: Norm | None = None
+    statistics: Statistics | None = None
+    """Of a contraction whose results a LightNorm reads."""
+    carrier: GroupWork | None = None
+    """Of such a LightNorm: the group of the contraction."""
 
     @property
     def macs(self) -> int:

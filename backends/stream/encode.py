@@ -26,7 +26,7 @@ from flexc.backends.stream.program import InitialData, Stream
 from flexc.diagnostics import CompileError, Place, error
 
 MAGIC = b"FLEXBSTR"
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct("<8sIIQQQ32s")
 
 

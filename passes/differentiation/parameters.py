@@ -77,12 +77,13 @@ def trained_constants(graph: Graph, choice: Choice) -> dict[str, SSAValue]:
         for op in graph.main.body.block.ops
         if isinstance(op, nn.ConstantOp) and spec_of(op.out.type).element == "f32"
     ]
-    _require_used(choice, [op.key.data for op in constants], graph.file)
     found: dict[str, SSAValue] = {}
     for op in constants:
         is_weight = any(_is_parameter(use.operation, op.out) for use in op.out.uses)
         if choice.trains(op.key.data, is_weight=is_weight):
             found[op.key.data] = op.out
+    if found:  # That nothing is left to train is an error of its own.
+        _require_used(choice, [op.key.data for op in constants], graph.file)
     return found
 
 

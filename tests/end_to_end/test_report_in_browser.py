@@ -10,7 +10,6 @@ import pytest
 import flexc
 from flexc.analysis.report.energy_figures import shortened
 from flexc.analysis.report.page import report_page
-from tests.browser import PAGE_LOAD_SECONDS, headless_chromium
 from tests.inspected_model import residual_model
 from tests.marked_up_model import MARK, marked_up_model
 from tests.onnx_models import save
@@ -21,6 +20,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.browser import PAGE_LOAD_SECONDS, headless_chromium
 
 pytestmark = pytest.mark.browser
 

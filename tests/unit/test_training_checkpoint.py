@@ -60,7 +60,7 @@ def test_damage(tmp_path: Path, damage: str) -> None:
     elif damage == "json":
         path.write_text(path.read_text()[:-20])
     else:
-        path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 9'))
+        path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 9'))
     with pytest.raises(CompileError, match="FX571"):
         read_checkpoint(tmp_path)
 

@@ -50,7 +50,9 @@ class Case:
 MODELS: dict[str, Case] = {
     "small_resnet": Case(make_small_resnet, SMALL_BATCH, ("inference FB12", "training step FB12")),
     "small_mobilenet": Case(make_small_mobilenet, SMALL_BATCH, ("inference FB24", "training step FB24")),
-    "resnet18-cifar": Case(partial(make_resnet, "resnet18", batch=8, **CIFAR), None, ("inference FB16",)),
+    "resnet18-cifar": Case(
+        partial(make_resnet, "resnet18", batch=8, **CIFAR), None, ("inference FB16", "training step FB12")
+    ),
     "resnet50-cifar": Case(partial(make_resnet, "resnet50", batch=4, **CIFAR)),
     "mobilenet_v1-cifar": Case(partial(make_mobilenet_v1, batch=4, **CIFAR), None, ("inference FB24",)),
     "mobilenet_v2-cifar": Case(partial(make_mobilenet_v2, batch=4, **CIFAR), None, ("inference FB12",)),

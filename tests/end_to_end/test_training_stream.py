@@ -137,6 +137,13 @@ def test_a_step_on_a_small_machine(name: str, tmp_path: Path, small_machine: str
     check(name, tmp_path, "FB16", target=small_machine)
 
 
+def test_a_step_whose_statistics_ride_on_convolutions(tmp_path: Path, small_machine: str) -> None:
+    """On the small machine tensors do not stay on chip."""
+    found = check("resnet", tmp_path, "FB12", target=small_machine)
+    names = [op.name for op in found.graph.main.body.block.ops]
+    assert names.count("lightnorm.statistics") == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_with_more_bits_in_the_gradients(name: str, tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.ir import Operation
 
+from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.isa import OPCODES, Addressing, Opcode
+from flexc.backends.stream.simulate import simulate
 from flexc.ir import bfp, lightnorm, window_shapes
 from flexc.ir.mapping import DIMS, Dim, Factor, Mapping, MappingAttr
 from flexc.ir.placement import group_of
@@ -190,7 +192,7 @@ def test_statistics_ride(case: Case, cores: int, tmp_path: Path) -> None:
     assert opcodes.count(Opcode.STATISTICS) == 1
 
 
-IMAGE = Case((5, 8, 11, 10), (24, 8, 1, 1), chunks=4)
+IMAGE = Case((5, 8, 11, 10), (24, 8, 1, 1), chunks=5)
 ORDERS: tuple[tuple[Dim, ...], ...] = (
     ("o", "n", "p", "q"),
     ("n", "p", "q", "o"),
@@ -229,7 +231,7 @@ def test_orders_of_tiles(order: tuple[Dim, ...], tmp_path: Path) -> None:
     st.permutations(["n", "p", "q", "o"]),
     st.tuples(st.integers(1, 2), st.integers(2, 5), st.integers(2, 5), st.sampled_from([2, 4, 8, 12])),
     st.sampled_from(["n", "p", "q", "o"]),
-    st.sampled_from([1, 2, 8]),
+    st.sampled_from([1, 5, 11]),
 )
 def test_any_tiles(
     tmp_path_factory: pytest.TempPathFactory,
@@ -257,6 +259,37 @@ def test_a_state_without_room_has_a_pass_of_its_own(tmp_path: Path) -> None:
     tile: dict[Dim, int] = {"n": 2, "p": 3, "q": 2, "o": 8}
     assert not rides(check(case, target, mapping_of(("n", "p", "q", "o"), tile, {"q": 2})))
     assert rides(check(case, target, mapping_of(("o", "n", "p", "q"), tile, {"q": 2})))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("immediate_int", 5, "positions .* in chunks 0 to 4 of 5"),
+        ("immediate_int", 0, "chunks of no positions"),
+        ("axis", 2, "other dimensions than chunks and rows"),
+        ("operand.0.addressing", int(Addressing.LOCAL), "local addresses"),
+        ("operand.0.stride.0", 64, "moves along positions"),
+        ("operand.1.stride.4", 32, "moves along the state"),
+        ("operand.2.stride.3", 1, "moves along other than positions"),
+        ("operand.2.slot", 9, "has a slot"),
+    ],
+)
+def test_statistics_that_mean_nothing_are_faults(
+    field: str, value: int, message: str, tmp_path: Path
+) -> None:
+    mapping = mapping_of(("n", "p", "q", "o"), {"n": 2, "p": 3, "q": 2, "o": 8}, {"q": 2})
+    stream = check(IMAGE, target_of(tmp_path, 2, 4_096), mapping).stream
+    records = stream.records.copy()
+    place = records[int(np.argmax(records["opcode"] == Opcode.STATISTICS)) :][:1]
+    *path, last = [int(part) if part.isdigit() else part for part in field.split(".")]
+    for part in path:
+        place = place[:, part] if isinstance(part, int) else place[part]
+    if isinstance(last, int):
+        place[:, last] = value
+    else:
+        place[last] = value
+    with pytest.raises(StreamFault, match=message):
+        simulate(replace(stream, records=records), inputs_of(IMAGE))
 
 
 @pytest.mark.parametrize("shape", [(4, 12, 5, 3), (6, 7, 4), (40, 9)])

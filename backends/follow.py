@@ -17,7 +17,7 @@ from xdsl.ir import Operation, SSAValue
 
 from flexc import numerics
 from flexc.backends.agreement import Agreement, Difference, difference_at, first_difference, range_difference
-from flexc.backends.fp32_sums import UNORDERED, difference_bound
+from flexc.backends.fp32_sums import difference_bound
 from flexc.backends.ranges import BlockRange, Range, quantized_range, range_through
 from flexc.ir import bfp, nn
 from flexc.ir.kernel_calls import KernelCall, kernel_call
@@ -137,7 +137,7 @@ class _Follower:
             found = through(call, operands)
             return unknown if found is None else (found,)
         result = _apply(call, operands)
-        if isinstance(op, UNORDERED):
+        if isinstance(op, nn.CONTRACTIONS):
             return (_around(result, difference_bound(op, call, operands)),)
         return (result,) if len(op.results) == 1 else tuple(result)
 

@@ -17,15 +17,12 @@ from flexc.ir.tensor_op import spec_of
 
 Array: TypeAlias = npt.NDArray[Any]
 
-UNORDERED = (nn.ConvOp, nn.MatMulOp, nn.ConvLocalGradOp, nn.ConvWeightGradOp)
-"""Contractions in fp32, whose order of sums is not fixed."""
-
 UNIT_ROUNDOFF = 2.0**-24
 LEAST_SUBNORMAL = 2.0**-149
 
 
 def reduced_terms(op: Operation) -> int:
-    """How many products an element of an :data:`UNORDERED` contraction sums, a bias counted as one."""
+    """How many products an element of an fp32 contraction sums, a bias counted as one."""
     match op:
         case nn.ConvOp():
             count = math.prod(spec_of(op.w.type).shape[1:])

@@ -17,9 +17,6 @@ from flexc.ir.bfp import BlockTensorType
 from flexc.passes.map_contractions import mappings_of, problems_of
 from flexc.target.machine import Target
 
-CONTRACTIONS = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
-"""Contractions of quantized operands, which the cores do."""
-
 
 def group_energy(ops: Sequence[Operation], timing: GroupTiming, target: Target) -> EnergyBreakdown:
     """What a group takes in all components, pJ; every rate and energy is the target's assumption.
@@ -42,7 +39,7 @@ def group_energy(ops: Sequence[Operation], timing: GroupTiming, target: Target) 
             assert isinstance(op.x.type, BlockTensorType)
             bits = op.x.type.format.mantissa_bits
             found.append(dequantization(prod(op.x.type.get_shape()), bits, target).energy)
-        elif isinstance(op, CONTRACTIONS):
+        elif isinstance(op, bfp.CONTRACTIONS):
             found += (
                 array_energy(problem, mapping, target, estimate(problem, mapping, target))
                 for problem, mapping in zip(problems_of(op), mappings_of(op), strict=True)

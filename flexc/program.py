@@ -19,13 +19,13 @@ from flexc.backends.agreement import Agreement, DisagreementError, compare
 from flexc.backends.executor.emit import EmittedProgram, emit_program, input_specs, output_specs
 from flexc.backends.executor.run import Executable, Keep, Kept, explain, weights_of
 from flexc.backends.follow import follow_both
-from flexc.backends.fp32_sums import UNORDERED
 from flexc.backends.stream.encode import encode, read_stream
 from flexc.backends.stream.fault import StreamFault
 from flexc.backends.stream.listing import disassemble, initial_bytes
 from flexc.backends.stream.program import Stream
 from flexc.backends.stream.run import simulate_file
 from flexc.diagnostics import Place, error
+from flexc.ir import nn
 from flexc.ir.integer_uses import integer_uses
 from flexc.ir.program import Graph, parse_module
 from flexc.ir.weight_store import WeightStore
@@ -207,7 +207,7 @@ class Program:
                 raise
         expected = self._execute(inputs, kept)
         outputs, simulated = self._simulate(inputs, True)
-        if any(isinstance(op, UNORDERED) for op in self.graph.main.body.block.ops):
+        if any(isinstance(op, nn.CONTRACTIONS) for op in self.graph.main.body.block.ops):
             agreement = follow_both(self.graph, inputs, (kept.arrays, expected), (simulated, outputs))
         else:
             agreement = compare(kept.arrays, simulated).then(compare(expected, outputs))

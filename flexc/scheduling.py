@@ -15,7 +15,7 @@ from flexc.backends.stream.timing import simulate
 from flexc.cost.clock import estimate
 from flexc.cost.energy_breakdown import EnergyBreakdown
 from flexc.dram_use import dram_use, format_text, node_schedule, quantizations
-from flexc.group_energy import CONTRACTIONS, group_energy
+from flexc.group_energy import group_energy
 from flexc.ir import bfp
 from flexc.ir.attributes import SourceAttr
 from flexc.ir.bfp import BlockTensorType
@@ -129,7 +129,7 @@ class _Builder:
         group = group_of(ops[0])
         assert group is not None
         contractions = tuple(
-            one for op in ops if isinstance(op, CONTRACTIONS) for one in self._contractions(op)
+            one for op in ops if isinstance(op, bfp.CONTRACTIONS) for one in self._contractions(op)
         )
         working = sum(one.multiplier_cycles for one in contractions)
         # A quantization comes from the node that reads it, which has a group of its own.

@@ -17,14 +17,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from flexc.diagnostics import CompileError, Diagnostic, Place
 from flexc.ir.attributes import place_of
-from flexc.ir.bfp import (
-    BlockTensorType,
-    ConvLocalGradOp,
-    ConvOp,
-    ConvWeightGradOp,
-    MatMulOp,
-    QuantizeOp,
-)
+from flexc.ir.bfp import CONTRACTIONS, BlockTensorType, ConvLocalGradOp, ConvOp, ConvWeightGradOp, QuantizeOp
 from flexc.ir.mapping import Mapping, MappingAttr
 from flexc.ir.program import Graph
 from flexc.mapping.cache import find_mapping
@@ -50,7 +43,7 @@ class MapContractions(Pass):
         changed = False
         found: list[Diagnostic] = []
         for op in graph.main.walk():
-            if not isinstance(op, (ConvOp, MatMulOp, ConvLocalGradOp, ConvWeightGradOp)):
+            if not isinstance(op, CONTRACTIONS):
                 continue
             try:
                 attribute = _attribute(op, target)

@@ -169,8 +169,11 @@ class ConvWeightGradOp(TensorOp):
         return {"w_shape": spec_of(self.out.type).shape}
 
 
+CONTRACTIONS = (ConvOp, MatMulOp, ConvLocalGradOp, ConvWeightGradOp)
+"""Contractions of quantized operands, which the cores do."""
+
 BFP = Dialect(
     "bfp",
-    [QuantizeOp, DequantizeOp, ConstantOp, ConvOp, MatMulOp, ConvLocalGradOp, ConvWeightGradOp],
+    [QuantizeOp, DequantizeOp, ConstantOp, *CONTRACTIONS],
     [BlockTensorType],
 )

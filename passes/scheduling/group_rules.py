@@ -21,18 +21,8 @@ from flexc.passes.scheduling.layout import shape_of
 from flexc.passes.scheduling.result_layout import LIGHTNORM_TRAINING, is_alias, result_placement
 from flexc.passes.scheduling.vector_functions import ACCUMULATOR_FUNCTIONS, ELEMENTWISE_FUNCTIONS
 
-CONTRACTIONS = (
-    bfp.ConvOp,
-    bfp.ConvLocalGradOp,
-    bfp.ConvWeightGradOp,
-    bfp.MatMulOp,
-    nn.ConvOp,
-    nn.ConvLocalGradOp,
-    nn.ConvWeightGradOp,
-    nn.MatMulOp,
-)
+CONTRACTIONS = (*bfp.CONTRACTIONS, *nn.CONTRACTIONS)
 CONV_GRADIENTS = (bfp.ConvLocalGradOp, bfp.ConvWeightGradOp, nn.ConvLocalGradOp, nn.ConvWeightGradOp)
-QUANTIZED = (bfp.ConvOp, bfp.MatMulOp, bfp.ConvLocalGradOp, bfp.ConvWeightGradOp)
 CONSTANTS = (nn.ConstantOp, bfp.ConstantOp)
 POOL_GRADIENTS = (nn.MaxPoolGradOp, nn.AveragePoolGradOp)
 STANDING_ALONE = (bfp.DequantizeOp, nn.GatherGradOp, *LIGHTNORM_TRAINING, *POOL_GRADIENTS)

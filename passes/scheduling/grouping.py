@@ -40,7 +40,6 @@ from flexc.passes.scheduling.group_rules import (
     CONSTANTS,
     CONTRACTIONS,
     POOL_GRADIENTS,
-    QUANTIZED,
     RIDING,
     ROW_OPS,
     STANDING_ALONE,
@@ -216,7 +215,7 @@ class Grouping(OpGroups[OpenGroup]):
             return tuple(one.data for one in found if isinstance(one, MappingAttr))
         if isinstance(found, MappingAttr):
             return (found.data,)
-        if isinstance(op, QUANTIZED):
+        if isinstance(op, bfp.CONTRACTIONS):
             raise error(
                 "FX424",
                 "a quantized contraction without a mapping",

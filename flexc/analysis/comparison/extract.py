@@ -37,7 +37,7 @@ from flexc.numerics.block_float import groups_shape
 from flexc.passes.map_contractions import problems_of
 from flexc.passes.scheduling.box_copies import BoxCopy, box_copies, is_box_op
 from flexc.passes.scheduling.filter_quantize_plan import quantizes_filters
-from flexc.passes.scheduling.group_rules import QUANTIZED, OpGroup
+from flexc.passes.scheduling.group_rules import OpGroup
 from flexc.passes.scheduling.layout import NORM_TABLE_ROWS, grouped_dim, shape_of
 from flexc.passes.scheduling.local_gradient_plan import fills_of
 from flexc.passes.scheduling.vector_steps import STEPS
@@ -152,7 +152,7 @@ class _Extractor:
             )
         if isinstance(op, bfp.MatMulOp):
             return tuple(replace(problem, pass_=pass_of(op)) for problem in problems_of(op))
-        return problems_of(op) if isinstance(op, QUANTIZED) else ()
+        return problems_of(op) if isinstance(op, bfp.CONTRACTIONS) else ()
 
     def _operands_stored_by(self, op: Operation) -> tuple[StoredBy | None, StoredBy | None]:
         a, b = op.operands[:2]
@@ -179,7 +179,7 @@ class _Extractor:
             if isinstance(op, lightnorm.BackwardOp):
                 # The numbers of positions and chunks, and the range constant, from a table.
                 yield op, Tensor(RANGE_CONSTANTS, "f32")
-            operands = op.operands[2:] if isinstance(op, QUANTIZED) else op.operands
+            operands = op.operands[2:] if isinstance(op, bfp.CONTRACTIONS) else op.operands
             if isinstance(op, bfp.QuantizeOp):
                 # The step that random bits depend on is taken from where it lies: no transfer.
                 operands = op.operands[:1]
@@ -210,7 +210,7 @@ class _Extractor:
     def _block(self, found: Attribute, value: SSAValue, op: Operation) -> BlockOperand:
         assert isinstance(found, bfp.BlockTensorType)
         readers = (use.operation for use in op.results[0].uses)
-        reader = next((one for one in readers if isinstance(one, QUANTIZED)), None)
+        reader = next((one for one in readers if isinstance(one, bfp.CONTRACTIONS)), None)
         shape = found.get_shape()
         return BlockOperand(
             elements=prod(shape),

@@ -13,14 +13,8 @@ from math import ceil
 from flexc.analysis.comparison.group_tiles import dequantized_tiles, norm_tiles, walk_tiles
 from flexc.analysis.comparison.machines import ContractionCost, Machine
 from flexc.analysis.comparison.norm_programs import norm_programs, unit_passes
-from flexc.analysis.comparison.riding import (
-    normalizing,
-    parameter_rows,
-    rides,
-    summary_program,
-    take_statistics,
-)
-from flexc.analysis.comparison.staging import contraction_buffers, quantized_in_place
+from flexc.analysis.comparison.riding import contraction_room, normalizing, rides, summary_program
+from flexc.analysis.comparison.staging import quantized_in_place
 from flexc.analysis.comparison.tile_programs import (
     contraction_programs,
     copy_programs,
@@ -121,10 +115,8 @@ def group_programs(work: GroupWork, machine: Machine) -> GroupPrograms | None:
         extra = work.stored_unquantized if len(converted) < len(work.quantized) else ()
         return _plain(work, machine, _results(work, converted, extra))
     contractions = [machine.contraction(problem) for problem in work.problems]
-    statistics = work.statistics if rides(work, machine) else None
-    buffers = contraction_buffers(work.problems[0], contractions[0], parameter_rows(work))
+    buffers, statistics = contraction_room(work, machine)
     if statistics is not None:
-        take_statistics(buffers, statistics.norm, contractions[0])
         # Each tile passes LightNorm's unit on its way out.
         work = replace(work, lightnorm_elements=work.lightnorm_elements + statistics.norm.elements)
     operands = list(converted.values())

@@ -27,25 +27,29 @@ READ_VECTORS = 3
 
 def rides(work: GroupWork, machine: Machine) -> bool:
     """Whether the contraction of ``work`` carries the statistics of what follows it."""
-    if work.statistics is None:
-        return False
-    (problem,) = work.problems
+    return contraction_room(work, machine)[1] is not None
+
+
+def contraction_room(work: GroupWork, machine: Machine) -> tuple[BufferPlan, Statistics | None]:
+    """The slots of a contraction, and the statistics if they ride on it: then with slots for them."""
+    problem = work.problems[0]
     contraction = machine.contraction(problem)
-    norm = work.statistics.norm
-    if norm_tiles(norm, machine.system).kept or not _holds_channel_groups(problem, contraction):
-        return False
-    buffers = contraction_buffers(problem, contraction, parameter_rows(work))
-    take_statistics(buffers, norm, contraction)
-    return buffers.overflow is None
+    # Values of 32 bits on chip for each output channel.
+    rows = sum(one.elements for one in work.reads) // (problem.extent("g") * problem.extent("o"))
+    statistics = work.statistics
+    if (
+        statistics is not None
+        and not norm_tiles(statistics.norm, machine.system).kept
+        and _holds_channel_groups(problem, contraction)
+    ):
+        buffers = contraction_buffers(problem, contraction, rows)
+        _take_statistics(buffers, statistics.norm, contraction)
+        if buffers.overflow is None:
+            return buffers, statistics
+    return contraction_buffers(problem, contraction, rows), None
 
 
-def parameter_rows(work: GroupWork) -> int:
-    """Values of 32 bits on chip for each output channel of a contraction."""
-    (problem,) = work.problems[:1]
-    return sum(one.elements for one in work.reads) // (problem.extent("g") * problem.extent("o"))
-
-
-def take_statistics(buffers: BufferPlan, norm: Norm, contraction: ContractionCost) -> None:
+def _take_statistics(buffers: BufferPlan, norm: Norm, contraction: ContractionCost) -> None:
     """The slots of the state and of the vectors."""
     tiles = _channel_tiles(contraction)
     channels = norm.channels

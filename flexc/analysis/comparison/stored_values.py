@@ -13,7 +13,7 @@ from flexc.analysis.comparison.grouping import OpGrouping
 from flexc.analysis.comparison.walks import plain_storage
 from flexc.analysis.comparison.workload import Storage, StoredBy, Tensor
 from flexc.ir import bfp, nn
-from flexc.passes.scheduling.group_rules import CONSTANTS, QUANTIZED
+from flexc.passes.scheduling.group_rules import CONSTANTS
 from flexc.passes.scheduling.layout import PLAIN_FORMATS, shape_of, stored_as_fp10
 
 
@@ -114,7 +114,7 @@ class StoredValues:
         if value in self._arguments:
             return True
         index = self._grouping.group_index.get(value)
-        if index is None or isinstance(value.owner, QUANTIZED):
+        if index is None or isinstance(value.owner, bfp.CONTRACTIONS):
             return False
         if index not in self._parameter_shapes:
             operands = (operand for op in self._grouping.groups[index].ops for operand in op.operands)

@@ -26,7 +26,7 @@ from flexc.analysis.report.mapping_picture import mapping_figure
 from flexc.analysis.report.training_run import course_of
 from flexc.analysis.roofline import mantissa_bits, mode_name, roofline_of
 from flexc.backends.stream.activity import activity_of
-from flexc.group_energy import CONTRACTIONS
+from flexc.ir import bfp
 from flexc.ir.mapping import DIMS
 from flexc.ir.mapping import Mapping as LoopNest
 from flexc.ir.placement import group_of
@@ -196,7 +196,7 @@ def _mappings_by_group(graph: Graph) -> dict[int, list[tuple[ContractionProblem,
     found: dict[int, list[tuple[ContractionProblem, LoopNest]]] = {}
     for op in graph.main.body.block.ops:
         placed = group_of(op)
-        if placed is not None and isinstance(op, CONTRACTIONS):
+        if placed is not None and isinstance(op, bfp.CONTRACTIONS):
             found.setdefault(placed.index, []).extend(zip(problems_of(op), mappings_of(op), strict=True))
     return found
 

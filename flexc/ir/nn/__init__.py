@@ -121,6 +121,9 @@ def is_constant(value: SSAValue) -> bool:
     return isinstance(value.owner, ConstantOp)
 
 
+CONTRACTIONS = (ConvOp, MatMulOp, ConvLocalGradOp, ConvWeightGradOp)
+"""Contractions in fp32, whose order of sums is not fixed."""
+
 _OPERATIONS: list[type[Operation]] = [
     AbsOp,
     AddOp,

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from flexc.cli import main
 from tests.conftest import Golden
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +68,13 @@ def test_training_prints_what_is_shown(tmp_path: Path, golden: Golden) -> None:
     printed = re.sub(r"  \d+/s$", "", _printed("training", tmp_path)[1], flags=re.MULTILINE)
     _held("trained", printed, golden)
     assert (tmp_path / "trained.onnx").is_file()
+
+
+@pytest.mark.slow
+def test_the_demo_prints_what_is_shown(tmp_path: Path, golden: Golden) -> None:
+    result = CliRunner().invoke(main, ["demo", "-o", str(tmp_path / "demo")])
+    assert result.exit_code == 0, result.output
+    _held("demo", result.stdout.partition("\n\nCycles are those")[0] + "\n", golden)
 
 
 def test_the_python_example_runs(folder: tuple[Path, str]) -> None:
